@@ -1,0 +1,65 @@
+import {Args, Flags} from '@oclif/core'
+import {DbbakCommand} from '../cli/command.js'
+import {askToType} from '../cli/confirm.js'
+import {databaseUrlFlag, fromFlag} from '../cli/flags.js'
+import {planText, restoreSummary} from '../cli/show-restore.js'
+import type {RestoreOptions} from '../library/restore-backup.js'
+
+export default class Restore extends DbbakCommand {
+  static override summary = 'Restore a backup in stages, each reported.'
+  static override description =
+    'preflight, verify, confirm (type RESTORE), safety dump, restore, table checks, rollback. ' +
+    'Everything in the target is replaced, in one transaction: whatever fails, at whatever moment, the target is what it was before, or what the backup holds.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %> --latest',
+    '<%= config.bin %> <%= command.id %> --latest --dry-run',
+    '<%= config.bin %> <%= command.id %> --at 2025-01-15T12:00:00Z --verify --critical-table orders:1000',
+    '<%= config.bin %> <%= command.id %> /mnt/backups/shop_2025-01-15T14-30-00-000Z.dump.zst --database-url postgresql://app@db.internal/shop --force',
+  ]
+  static override exitCodes = [3, 6, 7, 8, 9] as const
+  static override args = {backup: Args.string({description: 'A backup: its name or the beginning of it, a path, or a URL.'})}
+  static override flags = {
+    latest: Flags.boolean({description: 'The newest backup.', exclusive: ['at']}),
+    at: Flags.string({description: 'The newest backup that is not newer than this time.', helpValue: 'TIME'}),
+    from: fromFlag,
+    'database-url': databaseUrlFlag,
+    strategy: Flags.string({description: 'How the content is replaced; auto takes what is best for the server.', options: ['auto', 'in-place'], helpValue: 'NAME'}),
+    verify: Flags.boolean({description: 'Compare row counts and sequences with the backup too, before it becomes true.'}),
+    force: Flags.boolean({description: 'Go ahead without asking.'}),
+    'critical-table': Flags.string({description: 'A table that must be there and not empty, or hold so many rows; may be repeated.', multiple: true, multipleNonGreedy: true, helpValue: 'NAME[:MIN_ROWS]'}),
+    'safety-backup': Flags.boolean({description: 'Back up the target first (default); --no-safety-backup needs --force.', allowNo: true, default: true}),
+    'safety-to': Flags.string({description: 'Where the safety backup goes; by default the local destination.', helpValue: 'DEST'}),
+    'terminate-connections': Flags.boolean({description: 'End the sessions of others on the target.'}),
+    'no-owner': Flags.boolean({description: 'Everything belongs to the role that restores.'}),
+    'no-privileges': Flags.boolean({description: 'Leave grants out.'}),
+    analyze: Flags.boolean({description: 'Collect fresh statistics afterwards (default).', allowNo: true, default: true}),
+    'dry-run': Flags.boolean({description: 'Run preflight and verify, print the plan, change nothing.'}),
+  }
+
+  async run(): Promise<unknown> {
+    const {flags, args} = await this.parse(Restore)
+    const {restoreBackup} = await import('../library/restore-backup.js')
+    const result = await restoreBackup({
+      ...this.runOptions(flags),
+      backup: args.backup,
+      latest: flags.latest,
+      at: flags.at,
+      from: flags.from,
+      databaseUrl: flags['database-url'],
+      strategy: flags.strategy as RestoreOptions['strategy'],
+      verify: flags.verify,
+      force: flags.force,
+      confirm: (plan) => askToType('RESTORE', `${planText(plan)}\n`, {signal: this.signal}),
+      criticalTables: flags['critical-table'],
+      safetyBackup: flags['safety-backup'],
+      safetyTo: flags['safety-to'],
+      terminateConnections: flags['terminate-connections'],
+      noOwner: flags['no-owner'],
+      noPrivileges: flags['no-privileges'],
+      analyze: flags.analyze,
+      dryRun: flags['dry-run'],
+    })
+    this.log(restoreSummary(result))
+    return result
+  }
+}

@@ -1,0 +1,97 @@
+import {createReadStream} from 'node:fs'
+import {mkdtemp, readdir, rm, stat} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {pipeline} from 'node:stream/promises'
+import {compressor} from '../../archive/compression.js'
+import {digest, digestOf} from '../../archive/digest.js'
+import type {ClientTools} from '../../postgres/client-tools.js'
+import {startDump, type DumpRequest, type ToolContext} from '../../postgres/dump.js'
+import {guardian} from '../../support/guardian.js'
+import type {ArchiveFile, Compression} from '../manifest.js'
+import {dumpBytes, type StreamCounter} from './dump-stream.js'
+import {alive, everywhere, storeEverywhere, type Branch} from './fan-out.js'
+
+export interface WriteRequest {
+  tools: ClientTools
+  dump: DumpRequest
+  context: ToolContext
+  /** The archive's name at the destination. */
+  archive: string
+  compression: Compression
+  branches: Branch[]
+  signal: AbortSignal
+  onProgress: (bytes: number) => void
+}
+
+export interface WrittenArchive {
+  files: ArchiveFile[]
+  uncompressedBytes: number
+}
+
+/** Custom and plain format: pg_dump's output flows through compressor and digest to the destinations; no temporary file. */
+export async function writeStream(request: WriteRequest): Promise<WrittenArchive> {
+  const {archive, compression, branches, signal} = request
+  const counter: StreamCounter = {bytes: 0}
+  const tool = startDump(request.tools, request.dump, request.context)
+  const format = request.dump.format as 'custom' | 'plain'
+  const packing = compression.by === 'dbbak' ? compressor({algorithm: compression.algorithm, level: compression.level ?? undefined}) : undefined
+  const hash = digest()
+  const source = dumpBytes(tool, format, counter, request.onProgress)
+  const store = (stream: AsyncIterable<Buffer>) => storeEverywhere(branches, archive, stream, signal)
+  if (packing) await pipeline(source, packing, hash, store)
+  else await pipeline(source, hash, store)
+  return {files: [{path: archive, ...hash.result()}], uncompressedBytes: counter.bytes}
+}
+
+/** Directory format: pg_dump fills a work folder in parallel, then its files are stored one by one. */
+export async function writeDirectory(request: WriteRequest): Promise<WrittenArchive> {
+  const work = await workFolder(request.branches)
+  try {
+    const folder = join(work.path, 'dump')
+    const tool = startDump(request.tools, {...request.dump, folder}, request.context)
+    await watchSize(folder, request.onProgress, () => tool.finished)
+    const files: ArchiveFile[] = []
+    for (const name of (await readdir(folder)).sort()) files.push(await storeFile(request, folder, name))
+    return {files, uncompressedBytes: files.reduce((sum, {bytes}) => sum + bytes, 0)}
+  } finally {
+    await rm(work.path, {recursive: true, force: true})
+    work.unregister()
+  }
+}
+
+/** On the destination's own file system where it has one, so that the files can be moved in instead of copied. */
+async function workFolder(branches: Branch[]): Promise<{path: string; unregister: () => void}> {
+  const [first] = alive(branches)
+  const parent = (await first?.store.workFolder?.()) ?? tmpdir()
+  const path = await mkdtemp(join(parent, 'dbbak-dump-'))
+  return {path, unregister: guardian().folder(path)}
+}
+
+async function storeFile({archive, branches, signal}: WriteRequest, folder: string, name: string): Promise<ArchiveFile> {
+  const file = join(folder, name)
+  const key = `${archive}/${name}`
+  const sum = await digestOf(createReadStream(file), {signal})
+  const last = alive(branches).at(-1)
+  await everywhere(branches, async (store) => {
+    // The last one may take the file itself; the others copy it while it is still there.
+    if (store.adopt && store === last?.store && alive(branches).length === 1) await store.adopt(key, file, {signal})
+    else await store.put(key, createReadStream(file), {signal})
+  })
+  return {path: key, ...sum}
+}
+
+/** Reports how much a folder holds while something fills it. */
+async function watchSize(folder: string, onBytes: (bytes: number) => void, work: () => Promise<unknown>): Promise<void> {
+  const timer = setInterval(() => void sizeOf(folder).then(onBytes, () => {}), 1000)
+  try {
+    await work()
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+async function sizeOf(folder: string): Promise<number> {
+  const sizes = await Promise.all((await readdir(folder)).map(async (name) => (await stat(join(folder, name))).size))
+  return sizes.reduce((sum, size) => sum + size, 0)
+}

@@ -1,0 +1,48 @@
+import {DbbakError} from '../support/errors.js'
+import type {Catalog, CatalogEntry} from './catalog.js'
+import {manifestEnding} from './naming.js'
+
+/** Which backup is meant. */
+export type BackupChoice = {latest: true} | {name: string} | {notAfter: Date}
+
+/**
+ * Finds a backup by name: its id, its archive's name, or a beginning of these that only one has.
+ * Safety backups are found by name only; `latest` never means one.
+ * @throws DbbakError BACKUP_NOT_FOUND, BACKUP_NAME_AMBIGUOUS, or what is wrong with the manifest of that name
+ */
+export function findBackup(catalog: Catalog, choice: BackupChoice, destination: string): CatalogEntry {
+  if ('name' in choice) return byName(catalog, choice.name, destination)
+  const candidates = catalog.backups.filter(({manifest}) => manifest.kind === 'backup')
+  if ('latest' in choice) return candidates[0] ?? none(`There is no backup at ${destination}.`)
+  const limit = choice.notAfter.toISOString()
+  return (
+    candidates.find(({manifest}) => manifest.snapshotAt <= limit) ??
+    none(`There is no backup at ${destination} from ${limit} or before.`)
+  )
+}
+
+function byName({backups, problems}: Catalog, name: string, destination: string): CatalogEntry {
+  const wanted = name.endsWith(manifestEnding) ? name.slice(0, -manifestEnding.length) : name
+  const exact = backups.filter(({archive, manifest}) => archive === wanted || manifest.id === wanted)
+  const matching = exact.length > 0 ? exact : backups.filter(({archive}) => archive.startsWith(wanted))
+  const [first, ...others] = matching
+  if (first && others.length === 0) return first
+  if (first) {
+    throw new DbbakError('BACKUP_NAME_AMBIGUOUS', `${name} could be ${matching.map(({archive}) => archive).slice(0, 5).join(' or ')}.`, {
+      suggestions: ['Give more of the name: dbbak list'],
+    })
+  }
+  const broken = problems.find(({key}) => key.startsWith(wanted))
+  if (broken) {
+    throw new DbbakError('MANIFEST_INVALID', `${name} is not a complete backup: ${broken.message}`, {
+      suggestions: ['Use another backup: dbbak list'],
+    })
+  }
+  return none(`There is no backup ${name} at ${destination}.`)
+}
+
+function none(message: string): never {
+  throw new DbbakError('BACKUP_NOT_FOUND', message, {
+    suggestions: ['See what there is: dbbak list', 'Name another destination: dbbak list --from DEST', 'Take one: dbbak backup'],
+  })
+}

@@ -1,0 +1,28 @@
+/**
+ * The library: what `import … from 'dbbak'` gives. The command line is built on nothing else.
+ *
+ *     import {DatabaseBackup} from 'dbbak'
+ *     const backup = new DatabaseBackup({format: 'custom', compress: true, retention: 30, upload: false})
+ *     const result = await backup.createBackup()
+ */
+export {DatabaseBackup, type DatabaseBackupOptions} from './library/database-backup.js'
+export {takeBackup, planBackupOf, type BackupOptions} from './library/take-backup.js'
+export {listBackups, type ListOptions} from './library/list-backups.js'
+export {verifyBackups, verificationError, type VerifyOptions, type VerifyResult, type VerifiedBackup} from './library/verify-backups.js'
+export {restoreBackup, type RestoreOptions} from './library/restore-backup.js'
+export {diagnose, diagnosisError, type DoctorOptions, type Diagnosis} from './library/diagnose.js'
+export type {RunOptions} from './library/context.js'
+
+export type {BackupResult, DestinationResult} from './engine/backup/take-backup.js'
+export type {BackupPlan} from './engine/backup/plan-backup.js'
+export type {ListResult, ListedBackup} from './engine/list-backups.js'
+export type {RestorePlan, RestoreResult} from './engine/restore/restore-backup.js'
+export type {Finding} from './engine/restore/findings.js'
+export type {Check, CheckName, VerificationLevel, VerificationRecord} from './engine/verify/verification-record.js'
+export type {Verdict} from './engine/verify/verify-backup.js'
+export type {ContentRecord, Manifest, SequenceRecord, TableRecord} from './engine/manifest.js'
+export type {Difference} from './engine/content/compare-content.js'
+export type {DoctorCheck} from './engine/doctor/diagnosis.js'
+export type {ByteProgress, Events, StageName, StageResult, StageStatus} from './engine/events.js'
+export type {Download, ScratchKind} from './postgres/scratch/scratch.js'
+export {DbbakError, errorCodes, exitStatus, type ErrorCode, type ExitCode} from './support/errors.js'

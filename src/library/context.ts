@@ -1,0 +1,101 @@
+import {homedir, userInfo} from 'node:os'
+import {describeConnection, type ConnectionDescription} from '../postgres/connection.js'
+import type {ToolSearch} from '../postgres/client-tools.js'
+import {openProvider} from '../storage/open-provider.js'
+import type {StorageProvider} from '../storage/provider.js'
+import {silent, type Events} from '../engine/events.js'
+import {systemClock, type Clock} from '../support/clock.js'
+import {DbbakError} from '../support/errors.js'
+import {loadSettings, type Setting, type Settings} from './settings.js'
+
+/** What every operation of the library takes. */
+export interface RunOptions {
+  /** Instead of the process's own environment. */
+  env?: Record<string, string | undefined>
+  /** Where relative paths and the search for a config file begin. */
+  cwd?: string
+  /** A config file to use instead of searching. */
+  config?: string | undefined
+  /** Told of progress, warnings and stages. */
+  events?: Events
+  /** Ends the operation; what it began is cleaned up. */
+  signal?: AbortSignal
+  clock?: Clock
+}
+
+/** The composition root: options, environment and config file turned into what the engine works on. */
+export interface Context {
+  settings: Settings
+  env: Record<string, string | undefined>
+  cwd: string
+  homeFolder: string
+  events: Events
+  signal: AbortSignal
+  clock: Clock
+  search: ToolSearch
+}
+
+/** @param flags options by the names of the command line's flags: they go before everything else */
+export async function openContext(options: RunOptions, flags: Record<string, unknown> = {}): Promise<Context> {
+  const env = options.env ?? process.env
+  const cwd = options.cwd ?? process.cwd()
+  const settings = await loadSettings({env, cwd, config: options.config, flags})
+  return {
+    settings,
+    env,
+    cwd,
+    homeFolder: env.HOME ?? homedir(),
+    events: options.events ?? silent,
+    signal: options.signal ?? new AbortController().signal,
+    clock: options.clock ?? systemClock,
+    search: {env, pgBin: settings.pgBin.value},
+  }
+}
+
+/** The database of DATABASE_URL or libpq's own variables. @throws DbbakError DATABASE_URL_NOT_SET */
+export async function openDatabase({settings, ...context}: Context): Promise<ConnectionDescription> {
+  const {value, source} = settings.databaseUrl
+  if (value === undefined && source === 'not set') {
+    throw new DbbakError('DATABASE_URL_NOT_SET', 'DATABASE_URL is not set, so it is not known which database is meant.', {
+      suggestions: [
+        'export DATABASE_URL=postgresql://user:password@host:5432/database',
+        'Or set libpq\'s own variables: export PGHOST=… PGDATABASE=… PGUSER=…',
+        'Or see it work without a database of yours: dbbak demo',
+      ],
+    })
+  }
+  return connectionOf(context, settings.databaseUrl)
+}
+
+/** The test database, if one is set. */
+export async function openTestDatabase({settings, ...context}: Context): Promise<ConnectionDescription | undefined> {
+  return settings.testDatabaseUrl.value === undefined ? undefined : connectionOf(context, settings.testDatabaseUrl)
+}
+
+async function connectionOf(context: Omit<Context, 'settings'>, {value, source}: Setting<string | undefined>): Promise<ConnectionDescription> {
+  const {env, homeFolder, events} = context
+  const connection = await describeConnection(value, {env, homeFolder, userName: userName(env)}, source)
+  for (const message of connection.warnings) events.warning?.({code: 'CONNECTION', message})
+  return connection
+}
+
+function userName(env: Record<string, string | undefined>): string {
+  try {
+    return userInfo().username
+  } catch {
+    return env.USER ?? env.LOGNAME ?? 'postgres' // a container's user without an entry in /etc/passwd
+  }
+}
+
+export async function openStores(context: Pick<Context, 'cwd'>, destinations: string[]): Promise<StorageProvider[]> {
+  return Promise.all(destinations.map((destination) => openProvider(destination, {cwd: context.cwd})))
+}
+
+export async function openStore(context: Pick<Context, 'cwd'>, destination: string): Promise<StorageProvider> {
+  return openProvider(destination, {cwd: context.cwd})
+}
+
+/** Where backups are looked for: `from`, else the first of the destinations that backups go to. */
+export function sourceOf({settings}: Context, from: string | undefined): string {
+  return from ?? settings.destinations.value[0] ?? settings.backupDir.value
+}

@@ -1,0 +1,91 @@
+import {checkDatabase, problem} from '../engine/doctor/check-database.js'
+import {checkDestination} from '../engine/doctor/check-destination.js'
+import type {DoctorCheck} from '../engine/doctor/diagnosis.js'
+import {findClientTools} from '../postgres/client-tools.js'
+import {installHint} from '../postgres/install-hint.js'
+import {sweepScratch} from '../postgres/scratch/scratch.js'
+import {DbbakError} from '../support/errors.js'
+import {openContext, openDatabase, openStore, openTestDatabase, type Context, type RunOptions} from './context.js'
+import {describeSettings} from './settings.js'
+
+export interface DoctorOptions extends RunOptions {
+  databaseUrl?: string | undefined
+  testDatabaseUrl?: string | undefined
+  to?: string[] | undefined
+}
+
+export interface Diagnosis {
+  healthy: boolean
+  checks: DoctorCheck[]
+  settings: {name: string; value: string; source: string}[]
+}
+
+/** Looks at tools, connections, destinations and settings; everything at once, each trouble with what mends it. */
+export async function diagnose(options: DoctorOptions = {}): Promise<Diagnosis> {
+  const context = await openContext(options, {'database-url': options.databaseUrl, 'test-database-url': options.testDatabaseUrl, to: options.to})
+  const checks = [
+    node(),
+    await clientTools(context),
+    ...(await database(context)),
+    ...(await testDatabase(context)),
+    ...(await destinations(context)),
+    ...(await leftovers(context)),
+  ]
+  return {healthy: checks.every(({status}) => status !== 'error'), checks, settings: describeSettings(context.settings)}
+}
+
+/** The error that an unhealthy diagnosis ends a command with, if it is one. */
+export function diagnosisError(diagnosis: Diagnosis): DbbakError | undefined {
+  if (diagnosis.healthy) return undefined
+  const errors = diagnosis.checks.filter(({status}) => status === 'error')
+  return new DbbakError('PREFLIGHT_FAILED', `${errors.length} ${errors.length === 1 ? 'check' : 'checks'} failed: ${errors.map(({name}) => name).join(', ')}.`, {
+    suggestions: errors.flatMap(({fix}) => (fix ? [fix] : [])),
+    details: {document: diagnosis},
+  })
+}
+
+const node = (): DoctorCheck => ({name: 'Node.js', status: 'ok', message: process.version})
+
+async function clientTools({search}: Context): Promise<DoctorCheck> {
+  const name = 'client tools'
+  const found = await findClientTools(search)
+  if (found.length > 0) return {name, status: 'ok', message: found.map(({version, folder}) => `${version} in ${folder}`).join('; ')}
+  return {name, status: 'error', message: 'CLIENT_TOOLS_NOT_FOUND: pg_dump, pg_restore and psql were not found.', fix: installHint(18)}
+}
+
+async function database(context: Context): Promise<DoctorCheck[]> {
+  try {
+    return await checkDatabase(await openDatabase(context), context.search, context.signal)
+  } catch (error) {
+    return [problem('database', error)]
+  }
+}
+
+async function testDatabase(context: Context): Promise<DoctorCheck[]> {
+  const name = 'test database'
+  try {
+    const connection = await openTestDatabase(context)
+    if (!connection) return [{name, status: 'not-set', message: 'TEST_DATABASE_URL is not set; restore tests use a scratch server on this machine'}]
+    const [first] = await checkDatabase(connection, context.search, context.signal)
+    return first ? [{...first, name}] : []
+  } catch (error) {
+    return [problem(name, error)]
+  }
+}
+
+async function destinations(context: Context): Promise<DoctorCheck[]> {
+  const checks: DoctorCheck[] = []
+  for (const destination of context.settings.destinations.value) {
+    try {
+      checks.push(...(await checkDestination(await openStore(context, destination))))
+    } catch (error) {
+      checks.push(problem('destination', error))
+    }
+  }
+  return checks
+}
+
+async function leftovers({env, homeFolder}: Context): Promise<DoctorCheck[]> {
+  const swept = await sweepScratch({env, homeFolder})
+  return swept.map((folder) => ({name: 'leftovers', status: 'warning', message: `Removed the scratch server of a killed run: ${folder}`}))
+}

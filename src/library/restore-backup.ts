@@ -1,0 +1,94 @@
+import {readCatalog} from '../engine/catalog.js'
+import {findBackup, type BackupChoice} from '../engine/find-backup.js'
+import {restoreBackup as restoreInEngine, type Consent, type RestorePlan, type RestoreResult} from '../engine/restore/restore-backup.js'
+import {parseCriticalTable} from '../engine/restore/table-checks.js'
+import {DbbakError} from '../support/errors.js'
+import {splitBackupName} from './backup-name.js'
+import {openContext, openDatabase, openStore, sourceOf, type RunOptions} from './context.js'
+
+export interface RestoreOptions extends RunOptions {
+  /** A backup's name, path or URL; without it `latest` or `at`. */
+  backup?: string | undefined
+  latest?: boolean | undefined
+  /** The newest backup not newer than this time. */
+  at?: string | undefined
+  from?: string | undefined
+  /** The database to restore into; DATABASE_URL or libpq's variables by default. */
+  databaseUrl?: string | undefined
+  strategy?: 'auto' | 'in-place' | undefined
+  /** Compare row counts and sequences with the content record. */
+  verify?: boolean | undefined
+  /** Goes ahead without a confirmation. */
+  force?: boolean | undefined
+  /** Asked before anything is changed, unless `force`; rejects to cancel. */
+  confirm?: ((plan: RestorePlan) => Promise<void>) | undefined
+  /** `orders` or `orders:1000`. */
+  criticalTables?: string[] | undefined
+  safetyBackup?: boolean | undefined
+  /** Where the safety backup goes; the local destination by default. */
+  safetyTo?: string | undefined
+  terminateConnections?: boolean | undefined
+  noOwner?: boolean | undefined
+  noPrivileges?: boolean | undefined
+  analyze?: boolean | undefined
+  dryRun?: boolean | undefined
+}
+
+/** The staged restore; the result says what became of each stage and of the target. */
+export async function restoreBackup(options: RestoreOptions = {}): Promise<RestoreResult> {
+  if (options.safetyBackup === false && !options.force && !options.dryRun) {
+    throw new DbbakError('OPTION_INVALID', 'A restore without a safety backup needs --force as well.', {
+      suggestions: ['dbbak restore --latest', 'dbbak restore --latest --no-safety-backup --force'],
+    })
+  }
+  const criticalTables = (options.criticalTables ?? []).map(parseCriticalTable)
+  const named = options.backup === undefined ? undefined : splitBackupName(options.backup)
+  const context = await openContext(options, {'database-url': options.databaseUrl})
+  const connection = await openDatabase(context)
+  const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
+  const entry = findBackup(await readCatalog(store), choiceOf(options, named?.name), store.describe())
+  return restoreInEngine(
+    {store, entry},
+    {
+      criticalTables,
+      verify: options.verify ?? false,
+      noOwner: options.noOwner ?? false,
+      noPrivileges: options.noPrivileges ?? false,
+      terminateConnections: options.terminateConnections ?? false,
+      safetyBackup: options.safetyBackup ?? true,
+      analyze: options.analyze ?? true,
+      dryRun: options.dryRun ?? false,
+    },
+    {
+      ...context,
+      connection,
+      safetyStore: await openStore(context, options.safetyTo ?? context.settings.backupDir.value),
+      confirm: (plan) => consent(options, plan),
+      version: (await import('./version.js')).dbbakVersion,
+    },
+  )
+}
+
+async function consent({force, confirm}: RestoreOptions, plan: RestorePlan): Promise<Consent> {
+  if (force) return {by: 'flag'}
+  if (!confirm) {
+    throw new DbbakError('CONFIRMATION_REQUIRED', 'A restore replaces everything in its target, and nobody was asked.', {suggestions: ['Pass force: true, or confirm.']})
+  }
+  await confirm(plan)
+  return {by: 'typed'}
+}
+
+function choiceOf({latest, at}: RestoreOptions, name: string | undefined): BackupChoice {
+  if (name !== undefined) return {name}
+  if (at !== undefined) return {notAfter: parseTime(at)}
+  if (latest) return {latest: true}
+  throw new DbbakError('OPTION_INVALID', 'Which backup is to be restored?', {
+    suggestions: ['dbbak restore --latest', 'dbbak restore --at 2025-01-15T14:30:00Z', 'dbbak restore NAME, with a name from: dbbak list'],
+  })
+}
+
+function parseTime(text: string): Date {
+  const time = new Date(text)
+  if (!Number.isNaN(time.getTime())) return time
+  throw new DbbakError('OPTION_INVALID', `--at ${text} is not a time.`, {suggestions: ['--at 2025-01-15T14:30:00Z']})
+}

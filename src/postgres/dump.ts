@@ -1,0 +1,63 @@
+import type {ClientTools} from './client-tools.js'
+import type {ConnectionDescription} from './connection.js'
+import {runTool, startTool, type RunningTool} from './run-tool.js'
+
+export interface DumpRequest {
+  format: 'custom' | 'plain' | 'directory'
+  /** As pg_dump's --compress takes it. */
+  compress: string
+  /** From pg_export_snapshot(): the dump shows exactly what the exporting session sees. */
+  snapshot: string
+  jobs: number
+  lockTimeoutMs: number
+  schemas?: string[] | undefined
+  excludeSchemas?: string[] | undefined
+  tables?: string[] | undefined
+  excludeTables?: string[] | undefined
+  excludeTableData?: string[] | undefined
+  /** For the directory format: a folder that does not exist yet. */
+  folder?: string | undefined
+}
+
+export interface ToolContext {
+  connection: ConnectionDescription
+  /** The environment to pass on; libpq's own variables in it are replaced by the connection's. */
+  env: Record<string, string | undefined>
+  signal?: AbortSignal | undefined
+}
+
+/** Starts pg_dump; it writes to stdout, or for the directory format into its folder. */
+export function startDump(tools: ClientTools, request: DumpRequest, {connection, env, signal}: ToolContext): RunningTool {
+  return startTool(tools.dump, [...dumpArguments(request), `--dbname=${connection.databaseArgument()}`], {
+    env: connection.toolEnvironment(env),
+    signal,
+    stdout: request.format === 'directory' ? 'ignore' : 'pipe',
+  })
+}
+
+function dumpArguments(request: DumpRequest): string[] {
+  const each = (option: string, patterns: string[] | undefined) => (patterns ?? []).map((pattern) => `${option}=${pattern}`)
+  return [
+    `--format=${request.format}`,
+    `--compress=${request.compress}`,
+    `--snapshot=${request.snapshot}`,
+    ...(request.lockTimeoutMs > 0 ? [`--lock-wait-timeout=${Math.round(request.lockTimeoutMs)}`] : []),
+    ...(request.folder ? [`--file=${request.folder}`, `--jobs=${request.jobs}`, '--no-sync'] : []),
+    ...each('--schema', request.schemas),
+    ...each('--exclude-schema', request.excludeSchemas),
+    ...each('--table', request.tables),
+    ...each('--exclude-table', request.excludeTables),
+    ...each('--exclude-table-data', request.excludeTableData),
+    '--no-password',
+  ]
+}
+
+/** Roles and tablespaces of the whole server as SQL, without password hashes. */
+export async function dumpGlobals(tools: ClientTools, {connection, env, signal}: ToolContext): Promise<string> {
+  const {stdout} = await runTool(
+    tools.dumpAll,
+    ['--globals-only', '--no-role-passwords', '--no-password', `--dbname=${connection.databaseArgument()}`],
+    {env: connection.toolEnvironment(env), signal},
+  )
+  return stdout
+}

@@ -1,0 +1,138 @@
+import {spawn, type ChildProcess} from 'node:child_process'
+import {basename} from 'node:path'
+import type {Readable, Writable} from 'node:stream'
+import {guardian} from '../support/guardian.js'
+import {DbbakError, systemCode} from '../support/errors.js'
+
+export interface ToolOptions {
+  /** The whole environment of the tool; nothing is inherited. */
+  env: Record<string, string>
+  /** Ends the tool and everything it started. */
+  signal?: AbortSignal | undefined
+  /** `pipe` gives a `stdin` to write to; by default the tool reads nothing. */
+  stdin?: 'pipe' | 'ignore'
+  /** `ignore` for tools whose output nobody reads. */
+  stdout?: 'pipe' | 'ignore'
+}
+
+export interface RunningTool {
+  /** Must be read to its end, or destroyed. */
+  stdout: Readable
+  stdin: Writable
+  /**
+   * Settles once the tool has ended and its output is closed.
+   * @throws DbbakError TOOL_FAILED with the tool's own words; the signal's reason when it was aborted
+   */
+  finished: Promise<{stderr: string}>
+}
+
+/** A tool's last words are enough: the first and last parts of a long stderr are kept. */
+const stderrLimitBytes = 64 * 1024
+const killAfterMs = 10_000
+
+/**
+ * Starts a program in a process group of its own and hands out its streams.
+ * `spawn` and not zx, which keeps all output in memory and starts a shell.
+ */
+export function startTool(program: string, args: string[], options: ToolOptions): RunningTool {
+  options.signal?.throwIfAborted()
+  const child = spawn(program, args, {
+    env: options.env,
+    stdio: [options.stdin ?? 'ignore', options.stdout ?? 'pipe', 'pipe'],
+    detached: process.platform !== 'win32',
+    windowsHide: true,
+  })
+  const unregister = child.pid === undefined ? () => {} : guardian().group(child.pid)
+  const stopListening = killOnAbort(child, options.signal)
+  const finished = ended(child, program, options).finally(() => {
+    stopListening()
+    unregister()
+  })
+  finished.catch(() => {}) // whoever started the tool awaits it; an early failure must not count as unhandled
+  child.stdin?.on('error', () => {}) // a tool that ends early closes its input; its exit code tells why
+  return {stdout: child.stdout as Readable, stdin: child.stdin as Writable, finished}
+}
+
+/** Runs a program to its end and returns what it printed; for small outputs. */
+export async function runTool(program: string, args: string[], options: ToolOptions): Promise<{stdout: string; stderr: string}> {
+  const {stdout, finished} = startTool(program, args, options)
+  const chunks: Buffer[] = []
+  if (options.stdout !== 'ignore') for await (const chunk of stdout) chunks.push(chunk as Buffer)
+  const {stderr} = await finished
+  return {stdout: Buffer.concat(chunks).toString(), stderr}
+}
+
+function killOnAbort(child: ChildProcess, signal: AbortSignal | undefined): () => void {
+  let timer: NodeJS.Timeout | undefined
+  const kill = () => {
+    killGroup(child, 'SIGTERM')
+    child.stdout?.destroy()
+    child.stdin?.destroy()
+    timer = setTimeout(() => killGroup(child, 'SIGKILL'), killAfterMs)
+    timer.unref()
+  }
+  signal?.addEventListener('abort', kill, {once: true})
+  return () => {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', kill)
+  }
+}
+
+function killGroup(child: ChildProcess, name: NodeJS.Signals): void {
+  if (child.pid === undefined) return
+  try {
+    if (process.platform === 'win32') child.kill(name)
+    else process.kill(-child.pid, name)
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+function ended(child: ChildProcess, program: string, {signal, env}: ToolOptions): Promise<{stderr: string}> {
+  const stderr = keepEnds(child.stderr as Readable)
+  return new Promise((resolve, reject) => {
+    const fail = (how: string, cause?: unknown) => {
+      const text = redact(stderr(), env.PGPASSWORD)
+      reject(signal?.aborted ? (signal.reason as Error) : toolFailed(program, how, text, cause))
+    }
+    child.on('error', (error) => fail(systemCode(error) === 'ENOENT' ? 'was not found' : 'could not be started', error))
+    child.on('close', (exitCode, killedBy) => {
+      if (exitCode === 0 && !signal?.aborted) resolve({stderr: redact(stderr(), env.PGPASSWORD)})
+      else fail(killedBy ? `was killed by ${killedBy}` : `ended with exit code ${exitCode}`)
+    })
+  })
+}
+
+function toolFailed(program: string, how: string, stderr: string, cause: unknown): DbbakError {
+  const name = basename(program)
+  const words = lastWords(stderr)
+  return new DbbakError('TOOL_FAILED', `${name} ${how}${words ? `: ${words}` : ' and said nothing.'}`, {
+    cause,
+    details: {tool: name, stderr},
+  })
+}
+
+/** The line that says what went wrong: the last error, else the last line. */
+function lastWords(stderr: string): string {
+  const lines = stderr.split('\n').filter((line) => line.trim() !== '')
+  const error = lines.findLast((line) => /error:|fatal:|FATAL|ERROR/.test(line))
+  return (error ?? lines.at(-1) ?? '').replace(/^\w+: (error: )?/, '').trim()
+}
+
+function keepEnds(stream: Readable): () => string {
+  let head = ''
+  let tail = ''
+  stream.setEncoding('utf8')
+  stream.on('data', (text: string) => {
+    const room = stderrLimitBytes / 2 - head.length
+    if (room > 0) head += text.slice(0, room)
+    const rest = room > 0 ? text.slice(room) : text
+    tail = (tail + rest).slice(-stderrLimitBytes / 2)
+  })
+  stream.on('error', () => {}) // destroyed with the process
+  return () => (tail ? `${head}\n…\n${tail}` : head)
+}
+
+function redact(text: string, password: string | undefined): string {
+  return password ? text.replaceAll(password, '********') : text
+}
