@@ -11,7 +11,9 @@ const fresh = readFileSync(file, 'utf8')
 writeFileSync(file, committed)
 if (status !== 0) process.exit(status ?? 1)
 if (fresh !== committed) {
-  console.error('oclif.manifest.json is stale: run `npm run build && npm run manifest` and commit the result.')
+  console.error(
+    'oclif.manifest.json is stale: run `npm run build && npm run manifest` and commit the result.',
+  )
   process.exit(1)
 }
 console.log('oclif.manifest.json is up to date.')

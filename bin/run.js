@@ -18,7 +18,11 @@ if (satisfies(engines.node)) {
   await main(import.meta.url)
 } else {
   process.stderr.write(
-    'dbbak needs Node.js ' + engines.node + ', and this is ' + process.version + ': ' +
+    'dbbak needs Node.js ' +
+      engines.node +
+      ', and this is ' +
+      process.version +
+      ': ' +
       'install Node 24 (for example `nvm install 24`, or from nodejs.org), ' +
       'or run `npx -p node@24 -p dbbak dbbak` to use one from npm for this call.\n',
   )

@@ -1,0 +1,110 @@
+import {lstat, mkdir, open, rmdir} from 'node:fs/promises'
+import {dirname, join, relative, sep} from 'node:path'
+import {DbbakError} from '../support/errors.js'
+import {hasCode} from './local-errors.js'
+
+/** Makes the destination's own folder and those above it, durably; it may be a symbolic link to a folder. */
+export async function makeRoot(root: string): Promise<void> {
+  const first = await mkdir(root, {recursive: true, mode: 0o700})
+  if (first === undefined) return
+  for (let made = root; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made))
+}
+
+/** Makes one folder, durably, unless it is there. A symbolic link in its place is refused, not followed. */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, {mode: 0o700})
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error
+    return checkFolder(path)
+  }
+  await syncFolder(dirname(path))
+}
+
+/** Makes the folders between the root and a key's file. */
+export async function makeFoldersOf(root: string, key: string): Promise<void> {
+  let path = root
+  for (const part of key.split('/').slice(0, -1)) {
+    path = join(path, part)
+    await makeFolder(path)
+  }
+}
+
+/** Whether the folders of a key are real folders below the root; what lies behind a symbolic link is no object. */
+export async function foldersExist(root: string, key: string): Promise<boolean> {
+  let path = root
+  for (const part of key.split('/').slice(0, -1)) {
+    path = join(path, part)
+    const found = await lstat(path).catch((error: unknown) => {
+      if (hasCode(error, 'ENOENT')) return undefined
+      throw error
+    })
+    if (found?.isDirectory() !== true) return false
+  }
+  return true
+}
+
+/** Object names know no folders: one that its last object left empty goes too. */
+export async function removeEmptyFoldersOf(root: string, key: string): Promise<void> {
+  let path = dirname(join(root, key))
+  while (isBelow(root, path)) {
+    try {
+      await rmdir(path)
+    } catch {
+      return // not empty, or somebody else was faster
+    }
+    path = dirname(path)
+  }
+}
+
+/** Makes changes of names in a folder durable, where the system can do that. */
+export async function syncFolder(path: string): Promise<void> {
+  if (process.platform === 'win32') return // a folder cannot be opened there; NTFS journals names itself
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } catch (error) {
+    // Some network and user-space file systems know no fsync for folders.
+    if (!hasCode(error, 'EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS')) throw error
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Refuses, before anything is read or written, a key whose folders are something else than folders. */
+export async function checkFoldersOf(root: string, key: string): Promise<void> {
+  let path = root
+  for (const part of key.split('/').slice(0, -1)) {
+    path = join(path, part)
+    try {
+      await checkFolder(path)
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return
+      throw error
+    }
+  }
+}
+
+async function checkFolder(path: string): Promise<void> {
+  const found = await lstat(path)
+  if (found.isDirectory()) return
+  if (found.isSymbolicLink()) {
+    throw new DbbakError(
+      'OBJECT_NAME_INVALID',
+      `${path} is a symbolic link; nothing is written through it.`,
+      {
+        suggestions: [
+          'Replace the link by a folder, or name the place it leads to as the destination with --to.',
+        ],
+      },
+    )
+  }
+  throw new DbbakError('OBJECT_EXISTS', `${path} is a file, so nothing can be stored below it.`, {
+    suggestions: ['Choose another name: dbbak backup --name PREFIX'],
+  })
+}
+
+function isBelow(root: string, path: string): boolean {
+  const way = relative(root, path)
+  return way !== '' && way !== '..' && !way.startsWith(`..${sep}`)
+}

@@ -1,0 +1,4 @@
+import {MemoryStorage} from '../support/memory-storage.js'
+import {describeStorageContract} from './contract.js'
+
+describeStorageContract('memory', async () => ({store: new MemoryStorage()}))
