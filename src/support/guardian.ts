@@ -15,7 +15,8 @@ export interface Guardian {
 
 /**
  * The watchdog: reads `+entry` and `-entry` lines from a pipe that only our process holds. Its end means that our
- * process is gone: groups are asked to end, given five seconds, killed; then folders are removed.
+ * process is gone: groups are asked to end, given five seconds, killed; then folders are removed. Descriptors that a
+ * shell gave us (`3>file`) do not reach it: Node marks them so at its start.
  */
 const watchdog = `
 trap '' INT TERM HUP QUIT

@@ -1,0 +1,37 @@
+import {Flags} from '@oclif/core'
+
+/** Flags that several commands share, worded once. */
+export const databaseUrlFlag = Flags.string({
+  char: 'd',
+  description: 'The database; instead of DATABASE_URL or the PG* variables.',
+  helpValue: 'URL',
+})
+
+export const fromFlag = Flags.string({
+  description: 'The destination to look in; by default where backups go.',
+  helpValue: 'DEST',
+})
+
+export const scratchFlag = Flags.string({
+  description:
+    'Where restore tests run: auto, url (TEST_DATABASE_URL), local, embedded (a server from npm), or none.',
+  options: ['auto', 'url', 'local', 'docker', 'embedded', 'none'],
+  helpValue: 'KIND',
+})
+
+export const levelFlag = Flags.string({
+  description:
+    'How far to go: checksum, archive, restore, or auto (restore where a scratch server can be had).',
+  options: ['auto', 'checksum', 'archive', 'restore'],
+  helpValue: 'LEVEL',
+})
+
+export const patterns = (char: 'n' | 'N' | 't' | 'T' | undefined, description: string) =>
+  Flags.string({
+    ...(char ? {char} : {}),
+    description,
+    multiple: true,
+    multipleNonGreedy: true,
+    helpValue: 'PATTERN',
+    helpGroup: 'SELECTION',
+  })
