@@ -8,7 +8,13 @@
 export {DatabaseBackup, type DatabaseBackupOptions} from './library/database-backup.js'
 export {takeBackup, planBackupOf, type BackupOptions} from './library/take-backup.js'
 export {listBackups, type ListOptions} from './library/list-backups.js'
-export {verifyBackups, verificationError, type VerifyOptions, type VerifyResult, type VerifiedBackup} from './library/verify-backups.js'
+export {
+  verifyBackups,
+  verificationError,
+  type VerifyOptions,
+  type VerifyResult,
+  type VerifiedBackup,
+} from './library/verify-backups.js'
 export {restoreBackup, type RestoreOptions} from './library/restore-backup.js'
 export {diagnose, diagnosisError, type DoctorOptions, type Diagnosis} from './library/diagnose.js'
 export type {RunOptions} from './library/context.js'
@@ -18,7 +24,12 @@ export type {BackupPlan} from './engine/backup/plan-backup.js'
 export type {ListResult, ListedBackup} from './engine/list-backups.js'
 export type {RestorePlan, RestoreResult} from './engine/restore/restore-backup.js'
 export type {Finding} from './engine/restore/findings.js'
-export type {Check, CheckName, VerificationLevel, VerificationRecord} from './engine/verify/verification-record.js'
+export type {
+  Check,
+  CheckName,
+  VerificationLevel,
+  VerificationRecord,
+} from './engine/verify/verification-record.js'
 export type {Verdict} from './engine/verify/verify-backup.js'
 export type {ContentRecord, Manifest, SequenceRecord, TableRecord} from './engine/manifest.js'
 export type {Difference} from './engine/content/compare-content.js'

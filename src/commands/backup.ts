@@ -21,22 +21,54 @@ export default class Backup extends DbbakCommand {
   static override exitCodes = [3, 4, 5, 8, 9, 11] as const
   static override flags = {
     'database-url': databaseUrlFlag,
-    format: Flags.string({char: 'F', description: 'custom (default), plain or directory.', options: ['custom', 'plain', 'directory'], helpValue: 'FORMAT'}),
-    compress: Flags.string({description: 'zstd (default), gzip, lz4 or none, with an optional level: zstd:9.', helpValue: 'METHOD[:LEVEL]'}),
-    jobs: Flags.integer({char: 'j', description: 'Tables dumped at a time (directory format; default 2).', min: 1, max: 1000, helpValue: 'N'}),
-    to: Flags.string({description: 'A destination: a folder or URL; may be repeated. Default: BACKUP_DIR or ./backups.', multiple: true, multipleNonGreedy: true, helpValue: 'DEST'}),
+    format: Flags.string({
+      char: 'F',
+      description: 'custom (default), plain or directory.',
+      options: ['custom', 'plain', 'directory'],
+      helpValue: 'FORMAT',
+    }),
+    compress: Flags.string({
+      description: 'zstd (default), gzip, lz4 or none, with an optional level: zstd:9.',
+      helpValue: 'METHOD[:LEVEL]',
+    }),
+    jobs: Flags.integer({
+      char: 'j',
+      description: 'Tables dumped at a time (directory format; default 2).',
+      min: 1,
+      max: 1000,
+      helpValue: 'N',
+    }),
+    to: Flags.string({
+      description: 'A destination: a folder or URL; may be repeated. Default: BACKUP_DIR or ./backups.',
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'DEST',
+    }),
     schema: patterns('n', 'Only these schemas.'),
     'exclude-schema': patterns('N', 'All but these schemas.'),
     table: patterns('t', 'Only these tables.'),
     'exclude-table': patterns('T', 'All but these tables.'),
     'exclude-table-data': patterns(undefined, 'These tables without their rows.'),
-    globals: Flags.boolean({description: "The server's roles and tablespaces too, without password hashes.", allowNo: true}),
-    content: Flags.string({description: 'What is recorded of the content: counts (default, exact row counts) or none.', options: ['counts', 'none'], helpValue: 'LEVEL'}),
+    globals: Flags.boolean({
+      description: "The server's roles and tablespaces too, without password hashes.",
+      allowNo: true,
+    }),
+    content: Flags.string({
+      description: 'What is recorded of the content: counts (default, exact row counts) or none.',
+      options: ['counts', 'none'],
+      helpValue: 'LEVEL',
+    }),
     label: Flags.string({description: 'A remark, kept in the manifest.', helpValue: 'TEXT'}),
-    name: Flags.string({description: "What the backup's name begins with, instead of the database's name.", helpValue: 'PREFIX'}),
+    name: Flags.string({
+      description: "What the backup's name begins with, instead of the database's name.",
+      helpValue: 'PREFIX',
+    }),
     verify: levelFlag,
     scratch: scratchFlag,
-    'lock-timeout': Flags.string({description: 'How long to wait for a locked table (default 5min).', helpValue: 'TIME'}),
+    'lock-timeout': Flags.string({
+      description: 'How long to wait for a locked table (default 5min).',
+      helpValue: 'TIME',
+    }),
     'dry-run': Flags.boolean({description: 'Look at everything, write nothing.'}),
   }
 
@@ -72,7 +104,11 @@ export default class Backup extends DbbakCommand {
     return {...result, verification: await this.verifyNew(result, options, flags)}
   }
 
-  private async verifyNew(result: Awaited<ReturnType<typeof import('../library/take-backup.js').takeBackup>>, options: BackupOptions, flags: {verify?: string | undefined; scratch?: string | undefined}): Promise<unknown> {
+  private async verifyNew(
+    result: Awaited<ReturnType<typeof import('../library/take-backup.js').takeBackup>>,
+    options: BackupOptions,
+    flags: {verify?: string | undefined; scratch?: string | undefined},
+  ): Promise<unknown> {
     const {verifyBackups, verificationError} = await import('../library/verify-backups.js')
     const verified = await verifyBackups({
       ...options,

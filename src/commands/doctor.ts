@@ -5,19 +5,36 @@ import {doctorReport} from '../cli/show-doctor.js'
 
 export default class Doctor extends DbbakCommand {
   static override summary = 'Check tools, connections, destinations and settings.'
-  static override description = 'Looks at everything at once and says for each trouble what mends it. Prints every setting and where it came from, without secrets.'
-  static override examples = ['<%= config.bin %> <%= command.id %>', '<%= config.bin %> <%= command.id %> --to /mnt/backups --json']
+  static override description =
+    'Looks at everything at once and says for each trouble what mends it. Prints every setting and where it came from, without secrets.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --to /mnt/backups --json',
+  ]
   static override exitCodes = [3] as const
   static override flags = {
     'database-url': databaseUrlFlag,
-    'test-database-url': Flags.string({description: 'The server for restore tests; instead of TEST_DATABASE_URL.', helpValue: 'URL'}),
-    to: Flags.string({description: 'A destination to check; may be repeated.', multiple: true, multipleNonGreedy: true, helpValue: 'DEST'}),
+    'test-database-url': Flags.string({
+      description: 'The server for restore tests; instead of TEST_DATABASE_URL.',
+      helpValue: 'URL',
+    }),
+    to: Flags.string({
+      description: 'A destination to check; may be repeated.',
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'DEST',
+    }),
   }
 
   async run(): Promise<unknown> {
     const {flags} = await this.parse(Doctor)
     const {diagnose, diagnosisError} = await import('../library/diagnose.js')
-    const diagnosis = await diagnose({...this.runOptions(flags), databaseUrl: flags['database-url'], testDatabaseUrl: flags['test-database-url'], to: flags.to})
+    const diagnosis = await diagnose({
+      ...this.runOptions(flags),
+      databaseUrl: flags['database-url'],
+      testDatabaseUrl: flags['test-database-url'],
+      to: flags.to,
+    })
     this.log(doctorReport(diagnosis))
     const error = diagnosisError(diagnosis)
     if (error) throw error

@@ -5,7 +5,8 @@ import {listTable} from '../cli/show-list.js'
 
 export default class List extends DbbakCommand {
   static override summary = 'List the backups of a destination.'
-  static override description = 'Newest first. Only complete backups are listed: those with a valid manifest whose files are all there with their sizes.'
+  static override description =
+    'Newest first. Only complete backups are listed: those with a valid manifest whose files are all there with their sizes.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --from /mnt/backups --limit 10',
@@ -23,7 +24,13 @@ export default class List extends DbbakCommand {
     const {flags} = await this.parse(List)
     const {listBackups} = await import('../library/list-backups.js')
     const allKinds = flags['all-kinds']
-    const result = await listBackups({...this.runOptions(flags), from: flags.from, limit: flags.limit, allKinds, incomplete: flags.incomplete})
+    const result = await listBackups({
+      ...this.runOptions(flags),
+      from: flags.from,
+      limit: flags.limit,
+      allKinds,
+      incomplete: flags.incomplete,
+    })
     this.log(listTable(result, allKinds))
     return result
   }

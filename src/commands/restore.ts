@@ -17,22 +17,46 @@ export default class Restore extends DbbakCommand {
     '<%= config.bin %> <%= command.id %> /mnt/backups/shop_2025-01-15T14-30-00-000Z.dump.zst --database-url postgresql://app@db.internal/shop --force',
   ]
   static override exitCodes = [3, 6, 7, 8, 9] as const
-  static override args = {backup: Args.string({description: 'A backup: its name or the beginning of it, a path, or a URL.'})}
+  static override args = {
+    backup: Args.string({description: 'A backup: its name or the beginning of it, a path, or a URL.'}),
+  }
   static override flags = {
     latest: Flags.boolean({description: 'The newest backup.', exclusive: ['at']}),
     at: Flags.string({description: 'The newest backup that is not newer than this time.', helpValue: 'TIME'}),
     from: fromFlag,
     'database-url': databaseUrlFlag,
-    strategy: Flags.string({description: 'How the content is replaced; auto takes what is best for the server.', options: ['auto', 'in-place'], helpValue: 'NAME'}),
-    verify: Flags.boolean({description: 'Compare row counts and sequences with the backup too, before it becomes true.'}),
+    strategy: Flags.string({
+      description: 'How the content is replaced; auto takes what is best for the server.',
+      options: ['auto', 'in-place'],
+      helpValue: 'NAME',
+    }),
+    verify: Flags.boolean({
+      description: 'Compare row counts and sequences with the backup too, before it becomes true.',
+    }),
     force: Flags.boolean({description: 'Go ahead without asking.'}),
-    'critical-table': Flags.string({description: 'A table that must be there and not empty, or hold so many rows; may be repeated.', multiple: true, multipleNonGreedy: true, helpValue: 'NAME[:MIN_ROWS]'}),
-    'safety-backup': Flags.boolean({description: 'Back up the target first (default); --no-safety-backup needs --force.', allowNo: true, default: true}),
-    'safety-to': Flags.string({description: 'Where the safety backup goes; by default the local destination.', helpValue: 'DEST'}),
+    'critical-table': Flags.string({
+      description: 'A table that must be there and not empty, or hold so many rows; may be repeated.',
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'NAME[:MIN_ROWS]',
+    }),
+    'safety-backup': Flags.boolean({
+      description: 'Back up the target first (default); --no-safety-backup needs --force.',
+      allowNo: true,
+      default: true,
+    }),
+    'safety-to': Flags.string({
+      description: 'Where the safety backup goes; by default the local destination.',
+      helpValue: 'DEST',
+    }),
     'terminate-connections': Flags.boolean({description: 'End the sessions of others on the target.'}),
     'no-owner': Flags.boolean({description: 'Everything belongs to the role that restores.'}),
     'no-privileges': Flags.boolean({description: 'Leave grants out.'}),
-    analyze: Flags.boolean({description: 'Collect fresh statistics afterwards (default).', allowNo: true, default: true}),
+    analyze: Flags.boolean({
+      description: 'Collect fresh statistics afterwards (default).',
+      allowNo: true,
+      default: true,
+    }),
     'dry-run': Flags.boolean({description: 'Run preflight and verify, print the plan, change nothing.'}),
   }
 

@@ -17,14 +17,19 @@ export default class Verify extends DbbakCommand {
     'TEST_DATABASE_URL=postgresql://tester@db.test/postgres <%= config.bin %> <%= command.id %> --latest --level restore',
   ]
   static override exitCodes = [5, 8, 11] as const
-  static override args = {backup: Args.string({description: 'A backup: its name or the beginning of it, a path, or a URL.'})}
+  static override args = {
+    backup: Args.string({description: 'A backup: its name or the beginning of it, a path, or a URL.'}),
+  }
   static override flags = {
     latest: Flags.boolean({description: 'The newest backup.', exclusive: ['all']}),
     all: Flags.boolean({description: 'Every backup; goes on after a failure.'}),
     from: fromFlag,
     level: levelFlag,
     scratch: scratchFlag,
-    'test-database-url': Flags.string({description: 'The server for restore tests; instead of TEST_DATABASE_URL.', helpValue: 'URL'}),
+    'test-database-url': Flags.string({
+      description: 'The server for restore tests; instead of TEST_DATABASE_URL.',
+      helpValue: 'URL',
+    }),
   }
 
   async run(): Promise<unknown> {

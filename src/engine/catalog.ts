@@ -45,7 +45,11 @@ export async function readCatalog(store: StorageProvider): Promise<Catalog> {
       const entry = await readEntry(store, key, objects)
       if (entry) catalog.backups.push(entry)
     } catch (error) {
-      catalog.problems.push({key, code: error instanceof DbbakError ? error.code : 'INTERNAL', message: messageOf(error)})
+      catalog.problems.push({
+        key,
+        code: error instanceof DbbakError ? error.code : 'INTERNAL',
+        message: messageOf(error),
+      })
     }
   })
   catalog.backups.sort(newestFirst)
@@ -55,7 +59,8 @@ export async function readCatalog(store: StorageProvider): Promise<Catalog> {
 }
 
 export function newestFirst(a: CatalogEntry, b: CatalogEntry): number {
-  if (a.manifest.snapshotAt !== b.manifest.snapshotAt) return a.manifest.snapshotAt < b.manifest.snapshotAt ? 1 : -1
+  if (a.manifest.snapshotAt !== b.manifest.snapshotAt)
+    return a.manifest.snapshotAt < b.manifest.snapshotAt ? 1 : -1
   return a.manifest.id < b.manifest.id ? 1 : -1
 }
 
@@ -75,10 +80,20 @@ async function readEntry(
 
 function checkPresent({path, bytes}: Manifest['files'][number], objects: Map<string, {size: number}>): void {
   const object = objects.get(path)
-  const suggestions = ['Use another backup: dbbak list', 'See what is wrong with this one: dbbak verify --all']
-  if (!object) throw new DbbakError('ARCHIVE_MISSING', `${path} is named by its manifest but is not there.`, {suggestions})
+  const suggestions = [
+    'Use another backup: dbbak list',
+    'See what is wrong with this one: dbbak verify --all',
+  ]
+  if (!object)
+    throw new DbbakError('ARCHIVE_MISSING', `${path} is named by its manifest but is not there.`, {
+      suggestions,
+    })
   if (object.size !== bytes) {
-    throw new DbbakError('ARCHIVE_SIZE_MISMATCH', `${path} has ${object.size} bytes; its manifest says ${bytes}.`, {suggestions})
+    throw new DbbakError(
+      'ARCHIVE_SIZE_MISMATCH',
+      `${path} has ${object.size} bytes; its manifest says ${bytes}.`,
+      {suggestions},
+    )
   }
 }
 
@@ -90,11 +105,17 @@ export async function readManifest(store: StorageProvider, key: string): Promise
   const text = await readSmallObject(store, key, maxManifestBytes)
   if (text === undefined) return undefined
   const manifest = parseManifest(text, key)
-  const foreign = [key, ...manifest.files.map(({path}) => path)].find((path) => !path.startsWith(`${manifest.id}.`))
+  const foreign = [key, ...manifest.files.map(({path}) => path)].find(
+    (path) => !path.startsWith(`${manifest.id}.`),
+  )
   if (foreign === undefined) return manifest
-  throw new DbbakError('MANIFEST_INVALID', `${key} is not a valid manifest: it is for ${manifest.id}, and ${foreign} does not belong to that.`, {
-    suggestions: ['Use another backup: dbbak list'],
-  })
+  throw new DbbakError(
+    'MANIFEST_INVALID',
+    `${key} is not a valid manifest: it is for ${manifest.id}, and ${foreign} does not belong to that.`,
+    {
+      suggestions: ['Use another backup: dbbak list'],
+    },
+  )
 }
 
 async function readVerification(store: StorageProvider, archive: string): Promise<VerificationRecord | null> {
@@ -106,11 +127,16 @@ async function readVerification(store: StorageProvider, archive: string): Promis
   }
 }
 
-async function readSmallObject(store: StorageProvider, key: string, limitBytes: number): Promise<string | undefined> {
+async function readSmallObject(
+  store: StorageProvider,
+  key: string,
+  limitBytes: number,
+): Promise<string | undefined> {
   try {
     const stream = await store.get(key, {end: limitBytes})
     const content = await buffer(stream)
-    if (content.length > limitBytes) throw new DbbakError('MANIFEST_INVALID', `${key} is larger than any manifest.`)
+    if (content.length > limitBytes)
+      throw new DbbakError('MANIFEST_INVALID', `${key} is larger than any manifest.`)
     return content.toString('utf8')
   } catch (error) {
     if (error instanceof DbbakError && error.code === 'OBJECT_NOT_FOUND') return undefined
@@ -118,7 +144,10 @@ async function readSmallObject(store: StorageProvider, key: string, limitBytes: 
   }
 }
 
-function unclaimedObjects(objects: Map<string, {key: string; size: number; modifiedAt: Date}>, catalog: Catalog): Catalog['unclaimed'] {
+function unclaimedObjects(
+  objects: Map<string, {key: string; size: number; modifiedAt: Date}>,
+  catalog: Catalog,
+): Catalog['unclaimed'] {
   const claimed = new Set(catalog.problems.map(({key}) => key))
   for (const {manifest, archive} of catalog.backups) {
     claimed.add(archive + manifestEnding).add(verificationName(archive))

@@ -7,13 +7,7 @@
  * - destination: where backups are kept. Scratch database: a throw-away one that restore tests use.
  */
 export type StageName =
-  | 'preflight'
-  | 'verify'
-  | 'confirm'
-  | 'safety-dump'
-  | 'restore'
-  | 'table-checks'
-  | 'rollback'
+  'preflight' | 'verify' | 'confirm' | 'safety-dump' | 'restore' | 'table-checks' | 'rollback'
 
 export type StageStatus = 'done' | 'failed' | 'skipped' | 'not-run'
 

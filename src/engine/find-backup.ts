@@ -28,9 +28,16 @@ function byName({backups, problems}: Catalog, name: string, destination: string)
   const [first, ...others] = matching
   if (first && others.length === 0) return first
   if (first) {
-    throw new DbbakError('BACKUP_NAME_AMBIGUOUS', `${name} could be ${matching.map(({archive}) => archive).slice(0, 5).join(' or ')}.`, {
-      suggestions: ['Give more of the name: dbbak list'],
-    })
+    throw new DbbakError(
+      'BACKUP_NAME_AMBIGUOUS',
+      `${name} could be ${matching
+        .map(({archive}) => archive)
+        .slice(0, 5)
+        .join(' or ')}.`,
+      {
+        suggestions: ['Give more of the name: dbbak list'],
+      },
+    )
   }
   const broken = problems.find(({key}) => key.startsWith(wanted))
   if (broken) {
@@ -43,6 +50,10 @@ function byName({backups, problems}: Catalog, name: string, destination: string)
 
 function none(message: string): never {
   throw new DbbakError('BACKUP_NOT_FOUND', message, {
-    suggestions: ['See what there is: dbbak list', 'Name another destination: dbbak list --from DEST', 'Take one: dbbak backup'],
+    suggestions: [
+      'See what there is: dbbak list',
+      'Name another destination: dbbak list --from DEST',
+      'Take one: dbbak backup',
+    ],
   })
 }

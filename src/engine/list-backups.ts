@@ -43,7 +43,11 @@ export interface ListResult {
 }
 
 /** Lists the complete backups of a destination, newest first. */
-export async function listBackups(store: StorageProvider, request: ListRequest, clock: Clock): Promise<ListResult> {
+export async function listBackups(
+  store: StorageProvider,
+  request: ListRequest,
+  clock: Clock,
+): Promise<ListResult> {
   const catalog = await readCatalog(store)
   const shown = catalog.backups.filter(({manifest}) => request.allKinds || manifest.kind === 'backup')
   const listed = shown.map((entry, index) => describe(entry, shown.slice(index + 1), store, clock.now()))
@@ -55,8 +59,16 @@ export async function listBackups(store: StorageProvider, request: ListRequest, 
   return request.incomplete ? {...result, incomplete: await leftovers(store, catalog.unclaimed)} : result
 }
 
-function describe({manifest, archive, verification}: CatalogEntry, older: CatalogEntry[], store: StorageProvider, now: Date): ListedBackup {
-  const before = older.find((other) => other.manifest.database.name === manifest.database.name && other.manifest.kind === manifest.kind)
+function describe(
+  {manifest, archive, verification}: CatalogEntry,
+  older: CatalogEntry[],
+  store: StorageProvider,
+  now: Date,
+): ListedBackup {
+  const before = older.find(
+    (other) =>
+      other.manifest.database.name === manifest.database.name && other.manifest.kind === manifest.kind,
+  )
   const bytes = size(manifest)
   return {
     id: manifest.id,
@@ -73,15 +85,24 @@ function describe({manifest, archive, verification}: CatalogEntry, older: Catalo
     label: manifest.label,
     tableCount: manifest.content.tableCount,
     rowCount: manifest.content.rowCount,
-    verification: verification ? {level: verification.level, verdict: verification.verdict, at: verification.at} : null,
+    verification: verification
+      ? {level: verification.level, verdict: verification.verdict, at: verification.at}
+      : null,
     location: `${store.describe().replace(/\/$/, '')}/${archive}`,
   }
 }
 
 const size = ({files}: Manifest) => files.reduce((sum, {bytes}) => sum + bytes, 0)
 
-async function leftovers(store: StorageProvider, unclaimed: {key: string; size: number; modifiedAt: Date}[]): Promise<NonNullable<ListResult['incomplete']>> {
+async function leftovers(
+  store: StorageProvider,
+  unclaimed: {key: string; size: number; modifiedAt: Date}[],
+): Promise<NonNullable<ListResult['incomplete']>> {
   const found = [...unclaimed]
   for await (const leftover of store.leftovers()) found.push(leftover)
-  return found.map(({key, size: bytes, modifiedAt}) => ({name: key, bytes, modifiedAt: modifiedAt.toISOString()}))
+  return found.map(({key, size: bytes, modifiedAt}) => ({
+    name: key,
+    bytes,
+    modifiedAt: modifiedAt.toISOString(),
+  }))
 }

@@ -47,7 +47,9 @@ const contentRecord = z.object({
   tables: z.array(table),
   tableCount: count,
   rowCount: count,
-  materializedViews: z.array(z.object({schema: z.string(), name: z.string(), populated: z.boolean()})).optional(),
+  materializedViews: z
+    .array(z.object({schema: z.string(), name: z.string(), populated: z.boolean()}))
+    .optional(),
   sequences: z.array(sequence),
   extensions: z.array(z.object({name: z.string(), version: z.string()})),
   largeObjects: count,
@@ -64,7 +66,11 @@ const selection = z.object({
 
 const manifestSchema = z.object({
   formatVersion: z.literal(formatVersion),
-  id: z.string().min(1).max(300).refine((id) => isSafePath(id) && !id.includes('/'), {message: 'is not a plain name'}),
+  id: z
+    .string()
+    .min(1)
+    .max(300)
+    .refine((id) => isSafePath(id) && !id.includes('/'), {message: 'is not a plain name'}),
   kind: z.enum(['backup', 'safety']),
   tool: z.object({name: z.string(), version: z.string()}),
   startedAt: time,
@@ -94,11 +100,11 @@ const manifestSchema = z.object({
     level: z.number().int().nullable(),
     by: z.enum(['dbbak', 'pg_dump']),
   }),
-  encryption: z.object({method: z.enum(['age', 'gpg']), recipients: z.array(z.string()).optional()}).nullable(),
+  encryption: z
+    .object({method: z.enum(['age', 'gpg']), recipients: z.array(z.string()).optional()})
+    .nullable(),
   selection: selection.nullable(),
-  files: z
-    .array(z.object({path: safePath, bytes: count, sha256: z.string().regex(/^[0-9a-f]{64}$/)}))
-    .min(1),
+  files: z.array(z.object({path: safePath, bytes: count, sha256: z.string().regex(/^[0-9a-f]{64}$/)})).min(1),
   uncompressedBytes: count,
   content: contentRecord,
 })

@@ -6,7 +6,12 @@ export const verificationEnding = '.verification.json'
 export const globalsEnding = '.globals.sql'
 
 const formatEndings: Record<BackupFormat, string> = {custom: '.dump', plain: '.sql', directory: '.dir'}
-const compressionEndings: Record<Compression['algorithm'], string> = {zstd: '.zst', gzip: '.gz', lz4: '.lz4', none: ''}
+const compressionEndings: Record<Compression['algorithm'], string> = {
+  zstd: '.zst',
+  gzip: '.gz',
+  lz4: '.lz4',
+  none: '',
+}
 
 /** `<prefix>_<snapshot time>`: sorts by time within a prefix, and no character of it needs quoting anywhere. */
 export function backupId(prefix: string, snapshotAt: Date): string {

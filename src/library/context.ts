@@ -36,7 +36,10 @@ export interface Context {
 }
 
 /** @param flags options by the names of the command line's flags: they go before everything else */
-export async function openContext(options: RunOptions, flags: Record<string, unknown> = {}): Promise<Context> {
+export async function openContext(
+  options: RunOptions,
+  flags: Record<string, unknown> = {},
+): Promise<Context> {
   const env = options.env ?? process.env
   const cwd = options.cwd ?? process.cwd()
   const settings = await loadSettings({env, cwd, config: options.config, flags})
@@ -56,23 +59,35 @@ export async function openContext(options: RunOptions, flags: Record<string, unk
 export async function openDatabase({settings, ...context}: Context): Promise<ConnectionDescription> {
   const {value, source} = settings.databaseUrl
   if (value === undefined && source === 'not set') {
-    throw new DbbakError('DATABASE_URL_NOT_SET', 'DATABASE_URL is not set, so it is not known which database is meant.', {
-      suggestions: [
-        'export DATABASE_URL=postgresql://user:password@host:5432/database',
-        'Or set libpq\'s own variables: export PGHOST=… PGDATABASE=… PGUSER=…',
-        'Or see it work without a database of yours: dbbak demo',
-      ],
-    })
+    throw new DbbakError(
+      'DATABASE_URL_NOT_SET',
+      'DATABASE_URL is not set, so it is not known which database is meant.',
+      {
+        suggestions: [
+          'export DATABASE_URL=postgresql://user:password@host:5432/database',
+          "Or set libpq's own variables: export PGHOST=… PGDATABASE=… PGUSER=…",
+          'Or see it work without a database of yours: dbbak demo',
+        ],
+      },
+    )
   }
   return connectionOf(context, settings.databaseUrl)
 }
 
 /** The test database, if one is set. */
-export async function openTestDatabase({settings, ...context}: Context): Promise<ConnectionDescription | undefined> {
-  return settings.testDatabaseUrl.value === undefined ? undefined : connectionOf(context, settings.testDatabaseUrl)
+export async function openTestDatabase({
+  settings,
+  ...context
+}: Context): Promise<ConnectionDescription | undefined> {
+  return settings.testDatabaseUrl.value === undefined
+    ? undefined
+    : connectionOf(context, settings.testDatabaseUrl)
 }
 
-async function connectionOf(context: Omit<Context, 'settings'>, {value, source}: Setting<string | undefined>): Promise<ConnectionDescription> {
+async function connectionOf(
+  context: Omit<Context, 'settings'>,
+  {value, source}: Setting<string | undefined>,
+): Promise<ConnectionDescription> {
   const {env, homeFolder, events} = context
   const connection = await describeConnection(value, {env, homeFolder, userName: userName(env)}, source)
   for (const message of connection.warnings) events.warning?.({code: 'CONNECTION', message})
@@ -87,11 +102,26 @@ function userName(env: Record<string, string | undefined>): string {
   }
 }
 
-export async function openStores(context: Pick<Context, 'cwd'>, destinations: string[]): Promise<StorageProvider[]> {
+export async function openStores(
+  context: Pick<Context, 'cwd'>,
+  destinations: string[],
+): Promise<StorageProvider[]> {
   return Promise.all(destinations.map((destination) => openProvider(destination, {cwd: context.cwd})))
 }
 
-export async function openStore(context: Pick<Context, 'cwd'>, destination: string): Promise<StorageProvider> {
+/** Works with destinations and lets go of them, whatever happens. */
+export async function usingStores<T>(stores: StorageProvider[], work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } finally {
+    await Promise.all(stores.map((store) => store.close()))
+  }
+}
+
+export async function openStore(
+  context: Pick<Context, 'cwd'>,
+  destination: string,
+): Promise<StorageProvider> {
   return openProvider(destination, {cwd: context.cwd})
 }
 

@@ -35,9 +35,13 @@ export class DatabaseBackup {
   /** Takes a backup. */
   async createBackup(run: Pick<RunOptions, 'events' | 'signal'> = {}): Promise<BackupResult> {
     if (this.options.upload) {
-      throw new DbbakError('DESTINATION_NOT_SUPPORTED', 'This version keeps backups in local folders; upload is not offered yet.', {
-        suggestions: ['Pass upload: false.'],
-      })
+      throw new DbbakError(
+        'DESTINATION_NOT_SUPPORTED',
+        'This version keeps backups in local folders; upload is not offered yet.',
+        {
+          suggestions: ['Pass upload: false.'],
+        },
+      )
     }
     return takeBackup({...this.backupOptions(), ...run})
   }

@@ -5,7 +5,14 @@ import {findClientTools} from '../postgres/client-tools.js'
 import {installHint} from '../postgres/install-hint.js'
 import {sweepScratch} from '../postgres/scratch/scratch.js'
 import {DbbakError} from '../support/errors.js'
-import {openContext, openDatabase, openStore, openTestDatabase, type Context, type RunOptions} from './context.js'
+import {
+  openContext,
+  openDatabase,
+  openStore,
+  openTestDatabase,
+  type Context,
+  type RunOptions,
+} from './context.js'
 import {describeSettings} from './settings.js'
 
 export interface DoctorOptions extends RunOptions {
@@ -22,7 +29,11 @@ export interface Diagnosis {
 
 /** Looks at tools, connections, destinations and settings; everything at once, each trouble with what mends it. */
 export async function diagnose(options: DoctorOptions = {}): Promise<Diagnosis> {
-  const context = await openContext(options, {'database-url': options.databaseUrl, 'test-database-url': options.testDatabaseUrl, to: options.to})
+  const context = await openContext(options, {
+    'database-url': options.databaseUrl,
+    'test-database-url': options.testDatabaseUrl,
+    to: options.to,
+  })
   const checks = [
     node(),
     await clientTools(context),
@@ -31,17 +42,25 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Diagnosis> 
     ...(await destinations(context)),
     ...(await leftovers(context)),
   ]
-  return {healthy: checks.every(({status}) => status !== 'error'), checks, settings: describeSettings(context.settings)}
+  return {
+    healthy: checks.every(({status}) => status !== 'error'),
+    checks,
+    settings: describeSettings(context.settings),
+  }
 }
 
 /** The error that an unhealthy diagnosis ends a command with, if it is one. */
 export function diagnosisError(diagnosis: Diagnosis): DbbakError | undefined {
   if (diagnosis.healthy) return undefined
   const errors = diagnosis.checks.filter(({status}) => status === 'error')
-  return new DbbakError('PREFLIGHT_FAILED', `${errors.length} ${errors.length === 1 ? 'check' : 'checks'} failed: ${errors.map(({name}) => name).join(', ')}.`, {
-    suggestions: errors.flatMap(({fix}) => (fix ? [fix] : [])),
-    details: {document: diagnosis},
-  })
+  return new DbbakError(
+    'PREFLIGHT_FAILED',
+    `${errors.length} ${errors.length === 1 ? 'check' : 'checks'} failed: ${errors.map(({name}) => name).join(', ')}.`,
+    {
+      suggestions: errors.flatMap(({fix}) => (fix ? [fix] : [])),
+      details: {document: diagnosis},
+    },
+  )
 }
 
 const node = (): DoctorCheck => ({name: 'Node.js', status: 'ok', message: process.version})
@@ -49,8 +68,18 @@ const node = (): DoctorCheck => ({name: 'Node.js', status: 'ok', message: proces
 async function clientTools({search}: Context): Promise<DoctorCheck> {
   const name = 'client tools'
   const found = await findClientTools(search)
-  if (found.length > 0) return {name, status: 'ok', message: found.map(({version, folder}) => `${version} in ${folder}`).join('; ')}
-  return {name, status: 'error', message: 'CLIENT_TOOLS_NOT_FOUND: pg_dump, pg_restore and psql were not found.', fix: installHint(18)}
+  if (found.length > 0)
+    return {
+      name,
+      status: 'ok',
+      message: found.map(({version, folder}) => `${version} in ${folder}`).join('; '),
+    }
+  return {
+    name,
+    status: 'error',
+    message: 'CLIENT_TOOLS_NOT_FOUND: pg_dump, pg_restore and psql were not found.',
+    fix: installHint(18),
+  }
 }
 
 async function database(context: Context): Promise<DoctorCheck[]> {
@@ -65,7 +94,14 @@ async function testDatabase(context: Context): Promise<DoctorCheck[]> {
   const name = 'test database'
   try {
     const connection = await openTestDatabase(context)
-    if (!connection) return [{name, status: 'not-set', message: 'TEST_DATABASE_URL is not set; restore tests use a scratch server on this machine'}]
+    if (!connection)
+      return [
+        {
+          name,
+          status: 'not-set',
+          message: 'TEST_DATABASE_URL is not set; restore tests use a scratch server on this machine',
+        },
+      ]
     const [first] = await checkDatabase(connection, context.search, context.signal)
     return first ? [{...first, name}] : []
   } catch (error) {
@@ -87,5 +123,9 @@ async function destinations(context: Context): Promise<DoctorCheck[]> {
 
 async function leftovers({env, homeFolder}: Context): Promise<DoctorCheck[]> {
   const swept = await sweepScratch({env, homeFolder})
-  return swept.map((folder) => ({name: 'leftovers', status: 'warning', message: `Removed the scratch server of a killed run: ${folder}`}))
+  return swept.map((folder) => ({
+    name: 'leftovers',
+    status: 'warning',
+    message: `Removed the scratch server of a killed run: ${folder}`,
+  }))
 }

@@ -1,6 +1,6 @@
 import {listBackups as listInEngine, type ListResult} from '../engine/list-backups.js'
 import {withExitCode} from '../support/errors.js'
-import {openContext, openStore, sourceOf, type RunOptions} from './context.js'
+import {openContext, openStore, sourceOf, usingStores, type RunOptions} from './context.js'
 
 export interface ListOptions extends RunOptions {
   /** The destination to list; by default where backups go. */
@@ -16,6 +16,6 @@ export async function listBackups(options: ListOptions = {}): Promise<ListResult
     const context = await openContext(options)
     const store = await openStore(context, sourceOf(context, options.from))
     const {limit, allKinds = false, incomplete = false} = options
-    return listInEngine(store, {limit, allKinds, incomplete}, context.clock)
+    return usingStores([store], () => listInEngine(store, {limit, allKinds, incomplete}, context.clock))
   })
 }

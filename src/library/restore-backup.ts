@@ -1,6 +1,11 @@
 import {readCatalog} from '../engine/catalog.js'
 import {findBackup, type BackupChoice} from '../engine/find-backup.js'
-import {restoreBackup as restoreInEngine, type Consent, type RestorePlan, type RestoreResult} from '../engine/restore/restore-backup.js'
+import {
+  restoreBackup as restoreInEngine,
+  type Consent,
+  type RestorePlan,
+  type RestoreResult,
+} from '../engine/restore/restore-backup.js'
 import {parseCriticalTable} from '../engine/restore/table-checks.js'
 import {DbbakError} from '../support/errors.js'
 import {splitBackupName} from './backup-name.js'
@@ -72,7 +77,11 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
 async function consent({force, confirm}: RestoreOptions, plan: RestorePlan): Promise<Consent> {
   if (force) return {by: 'flag'}
   if (!confirm) {
-    throw new DbbakError('CONFIRMATION_REQUIRED', 'A restore replaces everything in its target, and nobody was asked.', {suggestions: ['Pass force: true, or confirm.']})
+    throw new DbbakError(
+      'CONFIRMATION_REQUIRED',
+      'A restore replaces everything in its target, and nobody was asked.',
+      {suggestions: ['Pass force: true, or confirm.']},
+    )
   }
   await confirm(plan)
   return {by: 'typed'}
@@ -83,12 +92,18 @@ function choiceOf({latest, at}: RestoreOptions, name: string | undefined): Backu
   if (at !== undefined) return {notAfter: parseTime(at)}
   if (latest) return {latest: true}
   throw new DbbakError('OPTION_INVALID', 'Which backup is to be restored?', {
-    suggestions: ['dbbak restore --latest', 'dbbak restore --at 2025-01-15T14:30:00Z', 'dbbak restore NAME, with a name from: dbbak list'],
+    suggestions: [
+      'dbbak restore --latest',
+      'dbbak restore --at 2025-01-15T14:30:00Z',
+      'dbbak restore NAME, with a name from: dbbak list',
+    ],
   })
 }
 
 function parseTime(text: string): Date {
   const time = new Date(text)
   if (!Number.isNaN(time.getTime())) return time
-  throw new DbbakError('OPTION_INVALID', `--at ${text} is not a time.`, {suggestions: ['--at 2025-01-15T14:30:00Z']})
+  throw new DbbakError('OPTION_INVALID', `--at ${text} is not a time.`, {
+    suggestions: ['--at 2025-01-15T14:30:00Z'],
+  })
 }

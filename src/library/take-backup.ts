@@ -1,9 +1,14 @@
 import {planBackup, type BackupPlan} from '../engine/backup/plan-backup.js'
-import {takeBackup as takeInEngine, type BackupDeps, type BackupRequest, type BackupResult} from '../engine/backup/take-backup.js'
+import {
+  takeBackup as takeInEngine,
+  type BackupDeps,
+  type BackupRequest,
+  type BackupResult,
+} from '../engine/backup/take-backup.js'
 import type {Selection} from '../engine/manifest.js'
 import {parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
-import {openContext, openDatabase, openStores, type Context, type RunOptions} from './context.js'
+import {openContext, openDatabase, openStores, usingStores, type Context, type RunOptions} from './context.js'
 
 export interface BackupOptions extends RunOptions {
   /** The database to back up; DATABASE_URL or libpq's variables by default. */
@@ -35,13 +40,13 @@ const defaultLockTimeout = '5min'
 /** Takes a backup to one or more destinations. */
 export async function takeBackup(options: BackupOptions = {}): Promise<BackupResult> {
   const {request, deps} = await open(options)
-  return takeInEngine(request, deps)
+  return usingStores(deps.stores, () => takeInEngine(request, deps))
 }
 
 /** What `takeBackup` with the same options would do; connects and looks, changes nothing. */
 export async function planBackupOf(options: BackupOptions = {}): Promise<BackupPlan> {
   const {request, deps} = await open(options)
-  return planBackup(request, deps)
+  return usingStores(deps.stores, () => planBackup(request, deps))
 }
 
 async function open(options: BackupOptions): Promise<{request: BackupRequest; deps: BackupDeps}> {
@@ -60,15 +65,22 @@ async function open(options: BackupOptions): Promise<{request: BackupRequest; de
   const {dbbakVersion: version} = await import('./version.js')
   const connection = await openDatabase(context)
   const stores = await openStores(context, settings.destinations.value)
-  return {request: requestOf(options, context), deps: {connection, stores, search, events, clock, signal, version}}
+  return {
+    request: requestOf(options, context),
+    deps: {connection, stores, search, events, clock, signal, version},
+  }
 }
 
 function requestOf(options: BackupOptions, {settings}: Context): BackupRequest {
   const content = settings.content.value
   if (content === 'checksums') {
-    throw new DbbakError('OPTION_INVALID', 'Content records with checksums are not offered yet; counts are exact row counts.', {
-      suggestions: ['dbbak backup --content counts'],
-    })
+    throw new DbbakError(
+      'OPTION_INVALID',
+      'Content records with checksums are not offered yet; counts are exact row counts.',
+      {
+        suggestions: ['dbbak backup --content counts'],
+      },
+    )
   }
   return {
     kind: 'backup',
@@ -85,7 +97,13 @@ function requestOf(options: BackupOptions, {settings}: Context): BackupRequest {
 }
 
 /** null: the whole database. */
-function selectionOf({schemas, excludeSchemas, tables, excludeTables, excludeTableData}: BackupOptions): Selection | null {
+function selectionOf({
+  schemas,
+  excludeSchemas,
+  tables,
+  excludeTables,
+  excludeTableData,
+}: BackupOptions): Selection | null {
   const given = Object.entries({schemas, excludeSchemas, tables, excludeTables, excludeTableData}).filter(
     (entry): entry is [string, string[]] => (entry[1]?.length ?? 0) > 0,
   )

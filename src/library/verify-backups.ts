@@ -4,11 +4,24 @@ import {findBackup} from '../engine/find-backup.js'
 import {refuseProduction} from '../engine/verify/scratch-database.js'
 import type {Check, VerificationLevel, VerificationRecord} from '../engine/verify/verification-record.js'
 import {verifyBackup, type Verdict, type VerifyDeps} from '../engine/verify/verify-backup.js'
-import {openScratchServer, type Download, type ScratchKind, type ScratchServer} from '../postgres/scratch/scratch.js'
+import {
+  openScratchServer,
+  type Download,
+  type ScratchKind,
+  type ScratchServer,
+} from '../postgres/scratch/scratch.js'
 import type {StorageProvider} from '../storage/provider.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
 import {splitBackupName} from './backup-name.js'
-import {openContext, openDatabase, openStore, openTestDatabase, sourceOf, type Context, type RunOptions} from './context.js'
+import {
+  openContext,
+  openDatabase,
+  openStore,
+  openTestDatabase,
+  sourceOf,
+  type Context,
+  type RunOptions,
+} from './context.js'
 
 export interface VerifyOptions extends RunOptions {
   /** A backup's name, path or URL; without it `latest` or `all`. */
@@ -47,9 +60,14 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
     const chosen = chooseBackups(catalog, options, named?.name, store)
     const scratch = scratchServers(context, options)
     try {
-      const deps: VerifyDeps = {...context, scratchServer: scratch.get, version: (await import('./version.js')).dbbakVersion}
+      const deps: VerifyDeps = {
+        ...context,
+        scratchServer: scratch.get,
+        version: (await import('./version.js')).dbbakVersion,
+      }
       const results: VerifiedBackup[] = options.all ? brokenManifests(catalog) : []
-      for (const backup of chosen) results.push(summary(await verifyBackup(backup, {level: options.level ?? 'auto'}, deps)))
+      for (const backup of chosen)
+        results.push(summary(await verifyBackup(backup, {level: options.level ?? 'auto'}, deps)))
       return {destination: store.describe(), verdict: worst(results), results}
     } finally {
       await scratch.stop()
@@ -61,22 +79,41 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
 export function verificationError(result: VerifyResult): DbbakError | undefined {
   if (result.verdict === 'passed') return undefined
   const bad = result.results.filter(({verdict}) => verdict === result.verdict)
-  const reasons = bad.map(({id, checks}) => `${id}: ${checks.find(({status}) => status === result.verdict)?.reason ?? 'see the checks'}`)
+  const reasons = bad.map(
+    ({id, checks}) =>
+      `${id}: ${checks.find(({status}) => status === result.verdict)?.reason ?? 'see the checks'}`,
+  )
   const failed = result.verdict === 'failed'
-  return new DbbakError(failed ? 'VERIFICATION_FAILED' : 'VERIFICATION_COULD_NOT_RUN', `${failed ? 'Verification failed' : 'The verification asked for could not run'}. ${reasons.join(' ')}`, {
-    suggestions: failed ? ['Take a new backup now: dbbak backup', 'See the other backups: dbbak list'] : ['See what is missing: dbbak doctor', 'Verify as far as possible: dbbak verify --level auto'],
-    details: {document: result},
-  })
+  return new DbbakError(
+    failed ? 'VERIFICATION_FAILED' : 'VERIFICATION_COULD_NOT_RUN',
+    `${failed ? 'Verification failed' : 'The verification asked for could not run'}. ${reasons.join(' ')}`,
+    {
+      suggestions: failed
+        ? ['Take a new backup now: dbbak backup', 'See the other backups: dbbak list']
+        : ['See what is missing: dbbak doctor', 'Verify as far as possible: dbbak verify --level auto'],
+      details: {document: result},
+    },
+  )
 }
 
-function chooseBackups(catalog: Catalog, options: VerifyOptions, name: string | undefined, store: StorageProvider): StoredBackup[] {
+function chooseBackups(
+  catalog: Catalog,
+  options: VerifyOptions,
+  name: string | undefined,
+  store: StorageProvider,
+): StoredBackup[] {
   if (options.all) {
-    if (catalog.backups.length + catalog.problems.length === 0) findBackup(catalog, {latest: true}, store.describe())
+    if (catalog.backups.length + catalog.problems.length === 0)
+      findBackup(catalog, {latest: true}, store.describe())
     return catalog.backups.map((entry) => ({store, entry}))
   }
   if (name === undefined && !options.latest) {
     throw new DbbakError('OPTION_INVALID', 'Which backup is meant?', {
-      suggestions: ['dbbak verify --latest', 'dbbak verify --all', 'dbbak verify NAME, with a name from: dbbak list'],
+      suggestions: [
+        'dbbak verify --latest',
+        'dbbak verify --all',
+        'dbbak verify NAME, with a name from: dbbak list',
+      ],
     })
   }
   return [{store, entry: findBackup(catalog, name === undefined ? {latest: true} : {name}, store.describe())}]
@@ -86,11 +123,23 @@ function chooseBackups(catalog: Catalog, options: VerifyOptions, name: string | 
 function brokenManifests({problems}: Catalog): VerifiedBackup[] {
   return problems.map(({key, code, message}) => {
     const name = code.startsWith('MANIFEST') ? 'metadata-valid' : 'file-exists'
-    return {id: key, verdict: 'failed', level: 'checksum', durationMs: 0, checks: [{name, status: 'failed', reason: `${code}: ${message}`}]}
+    return {
+      id: key,
+      verdict: 'failed',
+      level: 'checksum',
+      durationMs: 0,
+      checks: [{name, status: 'failed', reason: `${code}: ${message}`}],
+    }
   })
 }
 
-const summary = ({id, verdict, level, checks, durationMs}: VerificationRecord): VerifiedBackup => ({id, verdict, level, checks, durationMs})
+const summary = ({id, verdict, level, checks, durationMs}: VerificationRecord): VerifiedBackup => ({
+  id,
+  verdict,
+  level,
+  checks,
+  durationMs,
+})
 
 function worst(results: VerifiedBackup[]): Verdict {
   const order: Verdict[] = ['failed', 'could-not-run', 'passed']
@@ -98,14 +147,27 @@ function worst(results: VerifiedBackup[]): Verdict {
 }
 
 /** One scratch server for all backups of a run that need the same major; started when the first needs it. */
-function scratchServers(context: Context, options: VerifyOptions): {get: VerifyDeps['scratchServer']; stop: () => Promise<void>} {
+function scratchServers(
+  context: Context,
+  options: VerifyOptions,
+): {get: VerifyDeps['scratchServer']; stop: () => Promise<void>} {
   const servers = new Map<number, Promise<ScratchServer>>()
   const start = async (major: number): Promise<ScratchServer> => {
     const testDatabaseUrl = await openTestDatabase(context)
     const kind = options.scratch ?? 'auto'
-    if (testDatabaseUrl && (kind === 'auto' || kind === 'url')) await guardProduction(context, testDatabaseUrl)
+    if (testDatabaseUrl && (kind === 'auto' || kind === 'url'))
+      await guardProduction(context, testDatabaseUrl)
     const {env, homeFolder, events, signal} = context
-    return openScratchServer({kind, major, testDatabaseUrl, env, homeFolder, mayDownload: options.mayDownload, events, signal})
+    return openScratchServer({
+      kind,
+      major,
+      testDatabaseUrl,
+      env,
+      homeFolder,
+      mayDownload: options.mayDownload,
+      events,
+      signal,
+    })
   }
   return {
     get(major) {
@@ -119,7 +181,10 @@ function scratchServers(context: Context, options: VerifyOptions): {get: VerifyD
   }
 }
 
-async function guardProduction(context: Context, test: NonNullable<Awaited<ReturnType<typeof openTestDatabase>>>): Promise<void> {
+async function guardProduction(
+  context: Context,
+  test: NonNullable<Awaited<ReturnType<typeof openTestDatabase>>>,
+): Promise<void> {
   if (context.settings.databaseUrl.source === 'not set') return
   await refuseProduction(test, await openDatabase(context))
 }

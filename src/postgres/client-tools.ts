@@ -38,7 +38,9 @@ const versionedFolders: [parent: string, name: RegExp, bin: string][] = [
 /** Every installation of the client tools on this machine, oldest major first; each folder once. */
 export async function findClientTools(search: ToolSearch): Promise<ClientTools[]> {
   const found = new Map<string, ClientTools>()
-  for (const tools of await Promise.all((await candidateFolders(search)).map((folder) => probe(folder, search)))) {
+  for (const tools of await Promise.all(
+    (await candidateFolders(search)).map((folder) => probe(folder, search)),
+  )) {
     if (tools && !found.has(tools.folder)) found.set(tools.folder, tools)
   }
   return [...found.values()].sort((a, b) => a.major - b.major)
@@ -88,7 +90,9 @@ function missing(all: ClientTools[], wanted: number, use: string, search: ToolSe
 async function candidateFolders({env, pgBin}: ToolSearch): Promise<string[]> {
   if (pgBin) return [pgBin]
   const onPath = (env.PATH ?? '').split(delimiter).filter((folder) => folder !== '')
-  const versioned = await Promise.all(versionedFolders.map(([parent, name, bin]) => foldersIn(parent, name, bin)))
+  const versioned = await Promise.all(
+    versionedFolders.map(([parent, name, bin]) => foldersIn(parent, name, bin)),
+  )
   return [...onPath, ...versioned.flat()]
 }
 

@@ -1,3 +1,4 @@
+import type {Socket} from 'node:net'
 import type {ClientTools} from './client-tools.js'
 import type {ConnectionDescription} from './connection.js'
 import {runTool, startTool, type RunningTool} from './run-tool.js'
@@ -26,17 +27,26 @@ export interface ToolContext {
   signal?: AbortSignal | undefined
 }
 
-/** Starts pg_dump; it writes to stdout, or for the directory format into its folder. */
-export function startDump(tools: ClientTools, request: DumpRequest, {connection, env, signal}: ToolContext): RunningTool {
+/**
+ * Starts pg_dump; it writes to stdout, or for the directory format into its folder.
+ * @param output what its stdout is to be, instead of a pipe
+ */
+export function startDump(
+  tools: ClientTools,
+  request: DumpRequest,
+  {connection, env, signal}: ToolContext,
+  output?: Socket,
+): RunningTool {
   return startTool(tools.dump, [...dumpArguments(request), `--dbname=${connection.databaseArgument()}`], {
     env: connection.toolEnvironment(env),
     signal,
-    stdout: request.format === 'directory' ? 'ignore' : 'pipe',
+    stdout: request.format === 'directory' ? 'ignore' : (output ?? 'pipe'),
   })
 }
 
 function dumpArguments(request: DumpRequest): string[] {
-  const each = (option: string, patterns: string[] | undefined) => (patterns ?? []).map((pattern) => `${option}=${pattern}`)
+  const each = (option: string, patterns: string[] | undefined) =>
+    (patterns ?? []).map((pattern) => `${option}=${pattern}`)
   return [
     `--format=${request.format}`,
     `--compress=${request.compress}`,
@@ -53,7 +63,10 @@ function dumpArguments(request: DumpRequest): string[] {
 }
 
 /** Roles and tablespaces of the whole server as SQL, without password hashes. */
-export async function dumpGlobals(tools: ClientTools, {connection, env, signal}: ToolContext): Promise<string> {
+export async function dumpGlobals(
+  tools: ClientTools,
+  {connection, env, signal}: ToolContext,
+): Promise<string> {
   const {stdout} = await runTool(
     tools.dumpAll,
     ['--globals-only', '--no-role-passwords', '--no-password', `--dbname=${connection.databaseArgument()}`],

@@ -86,7 +86,12 @@ const batch = 100
 async function dropAll(client: Client, listing: string): Promise<void> {
   const {rows} = await client.query<{sql: string}>(listing)
   for (let start = 0; start < rows.length; start += batch) {
-    await client.query(rows.slice(start, start + batch).map(({sql}) => sql).join('; '))
+    await client.query(
+      rows
+        .slice(start, start + batch)
+        .map(({sql}) => sql)
+        .join('; '),
+    )
   }
 }
 
@@ -97,7 +102,9 @@ async function dropExtensions(client: Client, isSuperuser: boolean): Promise<str
   )
   const droppable = rows.filter(({own}) => own || isSuperuser)
   if (droppable.length > 0) {
-    await client.query(`drop extension ${droppable.map(({name}) => quoteIdentifier(name)).join(', ')} cascade`)
+    await client.query(
+      `drop extension ${droppable.map(({name}) => quoteIdentifier(name)).join(', ')} cascade`,
+    )
   }
   return rows.filter((row) => !droppable.includes(row)).map(({name}) => name)
 }

@@ -14,7 +14,10 @@ export function harmlessStatements(
     if (target.major < 17 && /^SET transaction_timeout = 0;?$/i.test(statement)) return 'SET'
     // The comment comes with the extension; only its owner may set it again.
     if (!target.isSuperuser && /^(--[^\n]*\n|\s)*COMMENT ON EXTENSION /i.test(statement)) {
-      report({code: 'EXTENSION_COMMENT', message: `Left out, since it needs the extension's owner and changes nothing: ${statement.split('\n').at(-1)}`})
+      report({
+        code: 'EXTENSION_COMMENT',
+        message: `Left out, since it needs the extension's owner and changes nothing: ${statement.split('\n').at(-1)}`,
+      })
       return 'COMMENT'
     }
     return undefined

@@ -88,6 +88,6 @@ export function socketTo({host, port, address}: HostAddress): Socket {
   const target = isSocketFolder(host)
     ? {path: `${host.replace(/^@/, '\0')}/.s.PGSQL.${port}`}
     : {host: address ?? host, port, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: addressTimeoutMs}
-  socket.connect = (() => connect(target)) as Socket['connect']
+  socket.connect = () => connect(target)
   return socket
 }

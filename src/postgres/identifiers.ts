@@ -19,6 +19,9 @@ export interface NamePattern {
   name: string
 }
 
+const wildcards: Record<string, string> = {'*': '.*', '?': '.', $: '\\$'}
+const literal = (character: string) => ('|*+?()[]{}.^$\\'.includes(character) ? `\\${character}` : character)
+
 /**
  * Translates a `-n`/`-t` pattern the way pg_dump does (psql's rules: `*` and `?` are wildcards, names fold to lower
  * case outside double quotes, a dot separates schema and name). After patternToSQLRegex in PostgreSQL's
@@ -33,12 +36,9 @@ export function parsePattern(pattern: string): NamePattern {
     if (character === '"') {
       if (quoted && pattern[i + 1] === '"') add(pattern[i++] as string)
       else quoted = !quoted
-    } else if (!quoted && character === '*') add('.*')
-    else if (!quoted && character === '?') add('.')
-    else if (!quoted && character === '.') parts.push('')
-    else if (character === '$' || (quoted && '|*+?()[]{}.^\\'.includes(character))) add('\\' + character)
-    else if (character === '[' && pattern[i + 1] === ']') add('\\[')
-    else add(quoted ? character : character.toLowerCase())
+    } else if (character === '.' && !quoted) parts.push('')
+    else if (character === '[' && pattern[i + 1] === ']' && !quoted) add('\\[')
+    else add(quoted ? literal(character) : (wildcards[character] ?? character.toLowerCase()))
   }
   const anchored = parts.map((part) => `^(${part})$`)
   return {schema: anchored.at(-2), name: anchored.at(-1) as string}

@@ -70,7 +70,18 @@ export async function lendSession(client: Client, options: LendingOptions): Prom
 
 /** What a server reports at the start of a session; tools ask their libpq for these and not the server. */
 async function reportedParameters(client: Client): Promise<Record<string, string>> {
-  const names = ['server_version', 'server_encoding', 'client_encoding', 'is_superuser', 'session_authorization', 'DateStyle', 'IntervalStyle', 'TimeZone', 'integer_datetimes', 'standard_conforming_strings']
+  const names = [
+    'server_version',
+    'server_encoding',
+    'client_encoding',
+    'is_superuser',
+    'session_authorization',
+    'DateStyle',
+    'IntervalStyle',
+    'TimeZone',
+    'integer_datetimes',
+    'standard_conforming_strings',
+  ]
   const columns = names.map((name) => `pg_catalog.current_setting('${name}') as "${name}"`)
   const {rows} = await client.query<Record<string, string>>(`select ${columns.join(', ')}`)
   return rows[0] ?? {}

@@ -11,6 +11,9 @@ const databaseContent = 1
  */
 export async function claimDatabase(client: Client, mode: 'shared' | 'exclusive'): Promise<boolean> {
   const lock = mode === 'shared' ? 'pg_try_advisory_lock_shared' : 'pg_try_advisory_lock'
-  const {rows} = await client.query<{got: boolean}>(`select pg_catalog.${lock}($1, $2) as got`, [lockClass, databaseContent])
+  const {rows} = await client.query<{got: boolean}>(`select pg_catalog.${lock}($1, $2) as got`, [
+    lockClass,
+    databaseContent,
+  ])
   return rows[0]?.got === true
 }

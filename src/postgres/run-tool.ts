@@ -1,5 +1,6 @@
 import {spawn, type ChildProcess} from 'node:child_process'
 import {basename} from 'node:path'
+import type {Socket} from 'node:net'
 import type {Readable, Writable} from 'node:stream'
 import {guardian} from '../support/guardian.js'
 import {DbbakError, systemCode} from '../support/errors.js'
@@ -11,8 +12,8 @@ export interface ToolOptions {
   signal?: AbortSignal | undefined
   /** `pipe` gives a `stdin` to write to; by default the tool reads nothing. */
   stdin?: 'pipe' | 'ignore'
-  /** `ignore` for tools whose output nobody reads. */
-  stdout?: 'pipe' | 'ignore'
+  /** `ignore` for tools whose output nobody reads; a socket for those whose output is read by its other end. */
+  stdout?: 'pipe' | 'ignore' | Socket
 }
 
 export interface RunningTool {
@@ -54,7 +55,11 @@ export function startTool(program: string, args: string[], options: ToolOptions)
 }
 
 /** Runs a program to its end and returns what it printed; for small outputs. */
-export async function runTool(program: string, args: string[], options: ToolOptions): Promise<{stdout: string; stderr: string}> {
+export async function runTool(
+  program: string,
+  args: string[],
+  options: ToolOptions,
+): Promise<{stdout: string; stderr: string}> {
   const {stdout, finished} = startTool(program, args, options)
   const chunks: Buffer[] = []
   if (options.stdout !== 'ignore') for await (const chunk of stdout) chunks.push(chunk as Buffer)
@@ -95,7 +100,9 @@ function ended(child: ChildProcess, program: string, {signal, env}: ToolOptions)
       const text = redact(stderr(), env.PGPASSWORD)
       reject(signal?.aborted ? (signal.reason as Error) : toolFailed(program, how, text, cause))
     }
-    child.on('error', (error) => fail(systemCode(error) === 'ENOENT' ? 'was not found' : 'could not be started', error))
+    child.on('error', (error) =>
+      fail(systemCode(error) === 'ENOENT' ? 'was not found' : 'could not be started', error),
+    )
     child.on('close', (exitCode, killedBy) => {
       if (exitCode === 0 && !signal?.aborted) resolve({stderr: redact(stderr(), env.PGPASSWORD)})
       else fail(killedBy ? `was killed by ${killedBy}` : `ended with exit code ${exitCode}`)

@@ -44,9 +44,13 @@ export async function describeServer(client: Client): Promise<ServerDescription>
   const versionNumber = Number(settings.server_version_num)
   const major = Math.floor(versionNumber / 10_000)
   if (major < oldestServerMajor) {
-    throw new DbbakError('SERVER_TOO_OLD', `The server is PostgreSQL ${settings.server_version}; dbbak needs 13 or newer.`, {
-      suggestions: ['Upgrade the server, or dump it with its own pg_dump.'],
-    })
+    throw new DbbakError(
+      'SERVER_TOO_OLD',
+      `The server is PostgreSQL ${settings.server_version}; dbbak needs 13 or newer.`,
+      {
+        suggestions: ['Upgrade the server, or dump it with its own pg_dump.'],
+      },
+    )
   }
   const {rows} = await client.query<{role: string; superuser: boolean; recovery: boolean}>(
     `select current_user as role, coalesce((select rolsuper from pg_catalog.pg_roles where rolname = current_user), false) as superuser,
@@ -88,7 +92,11 @@ async function readSettings(client: Client): Promise<SettingValues> {
 function lockTable(settings: SettingValues): LockTable {
   const number = (name: keyof SettingValues) => Number(settings[name])
   const backends =
-    number('max_connections') + number('autovacuum_max_workers') + 1 + number('max_worker_processes') + number('max_wal_senders')
+    number('max_connections') +
+    number('autovacuum_max_workers') +
+    1 +
+    number('max_worker_processes') +
+    number('max_wal_senders')
   const sessions = backends + number('max_prepared_transactions')
   const maxLocksPerTransaction = number('max_locks_per_transaction')
   return {maxLocksPerTransaction, sessions, capacity: maxLocksPerTransaction * sessions}

@@ -23,7 +23,9 @@ export function readStartup(bytes: Buffer): {kind: Startup; length: number} {
 }
 
 export function message(type: string, ...parts: (Buffer | string)[]): Buffer {
-  const body = Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(`${part}\0`) : part)))
+  const body = Buffer.concat(
+    parts.map((part) => (typeof part === 'string' ? Buffer.from(`${part}\0`) : part)),
+  )
   const head = Buffer.alloc(5)
   head.write(type, 0, 'latin1')
   head.writeInt32BE(body.length + 4, 1)
@@ -107,7 +109,8 @@ export class ClientMessages extends Transform {
       return this.pass(bytes)
     }
     if (bytes.length < length) return 0
-    if (this.inspector.passQuery(bytes.subarray(5, length - 1).toString('utf8'))) this.push(bytes.subarray(0, length))
+    if (this.inspector.passQuery(bytes.subarray(5, length - 1).toString('utf8')))
+      this.push(bytes.subarray(0, length))
     return length
   }
 }

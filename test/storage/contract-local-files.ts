@@ -29,6 +29,14 @@ export function describeLocalFiles(current: Current): void {
     expect(await keys(store)).toEqual(['dir/toc.dat'])
   })
 
+  test('an object can be read as a local file', async () => {
+    const store = current()
+    await store.put('dir/toc.dat', Readable.from(['content']))
+    expect(await readFile((await store.fileFor!('dir/toc.dat'))!, 'utf8')).toBe('content')
+    expect(await store.fileFor!('dir/missing')).toBeUndefined()
+    await expect(store.fileFor!('../outside')).rejects.toMatchObject({code: 'OBJECT_NAME_INVALID'})
+  })
+
   test('a file from anywhere is adopted', async () => {
     const store = current()
     await store.adopt!('adopted', await fileWith(elsewhere, 'from elsewhere'))

@@ -54,7 +54,8 @@ export async function localFolder({store, entry}: StoredBackup, signal: AbortSig
   }
   try {
     await mkdir(join(folder, 'dump'))
-    for (const {path} of files) await fetchFile(store, path, join(folder, 'dump', plainName(entry, path)), signal)
+    for (const {path} of files)
+      await fetchFile(store, path, join(folder, 'dump', plainName(entry, path)), signal)
     return {path: join(folder, 'dump'), release}
   } catch (error) {
     await release()
@@ -69,6 +70,13 @@ function plainName({archive}: StoredBackup['entry'], path: string): string {
   throw new DbbakError('MANIFEST_INVALID', `${path} cannot be part of a directory-format dump.`)
 }
 
-async function fetchFile(store: StorageProvider, key: string, file: string, signal: AbortSignal): Promise<void> {
-  await pipeline(await store.get(key, {signal}), createWriteStream(file, {flags: 'wx', mode: 0o600}), {signal})
+async function fetchFile(
+  store: StorageProvider,
+  key: string,
+  file: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await pipeline(await store.get(key, {signal}), createWriteStream(file, {flags: 'wx', mode: 0o600}), {
+    signal,
+  })
 }

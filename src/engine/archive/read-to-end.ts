@@ -11,25 +11,43 @@ const otherBackup = ['Use another backup: dbbak list', 'Take a new one now: dbba
  * Reads every file of a backup to its end and holds size and SHA-256 against the manifest.
  * @throws DbbakError CHECKSUM_MISMATCH, ARCHIVE_SIZE_MISMATCH; OBJECT_NOT_FOUND
  */
-export async function checkDigests({store, entry}: StoredBackup, signal: AbortSignal, onProgress?: (bytes: number) => void): Promise<void> {
+export async function checkDigests(
+  {store, entry}: StoredBackup,
+  signal: AbortSignal,
+  onProgress?: (bytes: number) => void,
+): Promise<void> {
   let before = 0
   for (const file of entry.manifest.files) {
     const stream = await store.get(file.path, {signal})
-    const found = await digestOf(onProgress ? Readable.from(watched(stream, before, onProgress)) : stream, {signal})
+    const found = await digestOf(onProgress ? Readable.from(watched(stream, before, onProgress)) : stream, {
+      signal,
+    })
     before += found.bytes
     if (found.bytes !== file.bytes) {
-      throw new DbbakError('ARCHIVE_SIZE_MISMATCH', `${file.path} has ${found.bytes} bytes; its manifest says ${file.bytes}.`, {suggestions: otherBackup})
+      throw new DbbakError(
+        'ARCHIVE_SIZE_MISMATCH',
+        `${file.path} has ${found.bytes} bytes; its manifest says ${file.bytes}.`,
+        {suggestions: otherBackup},
+      )
     }
     if (found.sha256 !== file.sha256) {
-      throw new DbbakError('CHECKSUM_MISMATCH', `${file.path} was changed or damaged since it was written: its SHA-256 is not the manifest's.`, {
-        suggestions: otherBackup,
-        details: {expected: file.sha256, found: found.sha256},
-      })
+      throw new DbbakError(
+        'CHECKSUM_MISMATCH',
+        `${file.path} was changed or damaged since it was written: its SHA-256 is not the manifest's.`,
+        {
+          suggestions: otherBackup,
+          details: {expected: file.sha256, found: found.sha256},
+        },
+      )
     }
   }
 }
 
-async function* watched(stream: Readable, before: number, onProgress: (bytes: number) => void): AsyncGenerator<Buffer> {
+async function* watched(
+  stream: Readable,
+  before: number,
+  onProgress: (bytes: number) => void,
+): AsyncGenerator<Buffer> {
   let bytes = before
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     bytes += chunk.length
@@ -43,7 +61,12 @@ async function* watched(stream: Readable, before: number, onProgress: (bytes: nu
  * do: the table of contents stands at the beginning and is whole in an archive that was cut.
  * @throws DbbakError ARCHIVE_CORRUPT
  */
-export async function readToEnd(backup: StoredBackup, tools: ClientTools, env: Record<string, string>, signal: AbortSignal): Promise<void> {
+export async function readToEnd(
+  backup: StoredBackup,
+  tools: ClientTools,
+  env: Record<string, string>,
+  signal: AbortSignal,
+): Promise<void> {
   if (backup.entry.manifest.format === 'plain') return readPlain(backup, signal)
   const {failure} = await runRestoreTool({
     backup,
@@ -68,5 +91,9 @@ async function readPlain(backup: StoredBackup, signal: AbortSignal): Promise<voi
 }
 
 function corrupt({entry}: StoredBackup, why: string, cause?: unknown): DbbakError {
-  return new DbbakError('ARCHIVE_CORRUPT', `${entry.archive} cannot be read to its end: ${why}.`.replace('..', '.'), {suggestions: otherBackup, cause})
+  return new DbbakError(
+    'ARCHIVE_CORRUPT',
+    `${entry.archive} cannot be read to its end: ${why}.`.replace('..', '.'),
+    {suggestions: otherBackup, cause},
+  )
 }

@@ -9,7 +9,10 @@ const meanings: [RegExp, RestoreMessage['meaning']][] = [
   [/unrecognized configuration parameter "transaction_timeout"/, 'harmless'],
   [/must be owner of extension/, 'harmless'],
   [/role "(.*)" does not exist/, 'role-missing'],
-  [/extension "(.*)" is not available|could not open extension control file|has no installation script|access method ".*" does not exist/, 'extension-missing'],
+  [
+    /extension "(.*)" is not available|could not open extension control file|has no installation script|access method ".*" does not exist/,
+    'extension-missing',
+  ],
 ]
 
 /**
@@ -17,10 +20,17 @@ const meanings: [RegExp, RestoreMessage['meaning']][] = [
  * an empty table. What is not known to be harmless is an error.
  */
 export function judgeMessages(stderr: string): RestoreMessage[] {
-  const texts = [...stderr.matchAll(/^.*?\b(?:ERROR|FATAL|PANIC): +(.*)$/gm)].map(([, text = '']) => text.trim())
+  const texts = [...stderr.matchAll(/^.*?\b(?:ERROR|FATAL|PANIC): +(.*)$/gm)].map(([, text = '']) =>
+    text.trim(),
+  )
   // pg_restore's own errors, without a server's behind them.
-  const own = [...stderr.matchAll(/^pg_restore: error: (?!could not execute query|COPY failed for table)(.*)$/gm)]
+  const own = [
+    ...stderr.matchAll(/^pg_restore: error: (?!could not execute query|COPY failed for table)(.*)$/gm),
+  ]
     .map(([, text = '']) => text.trim())
     .filter((text) => !/\b(?:ERROR|FATAL): /.test(text))
-  return [...texts, ...own].map((text) => ({text, meaning: meanings.find(([words]) => words.test(text))?.[1] ?? 'error'}))
+  return [...texts, ...own].map((text) => ({
+    text,
+    meaning: meanings.find(([words]) => words.test(text))?.[1] ?? 'error',
+  }))
 }

@@ -47,7 +47,7 @@ async function fromStream(request: RestoreToolRequest): Promise<RestoreToolResul
   const tool = start(request, [], 'pipe')
   const feeding = feed(archive, tool, request).then(
     () => undefined,
-    (error: unknown) => error,
+    (error: Error) => error,
   )
   const result = await outcome(tool)
   archive.destroy()
@@ -57,7 +57,11 @@ async function fromStream(request: RestoreToolRequest): Promise<RestoreToolResul
   return result
 }
 
-async function feed(archive: Readable, tool: RunningTool, {signal, onProgress}: RestoreToolRequest): Promise<void> {
+async function feed(
+  archive: Readable,
+  tool: RunningTool,
+  {signal, onProgress}: RestoreToolRequest,
+): Promise<void> {
   let bytes = 0
   const counted = async function* (source: AsyncIterable<Buffer>) {
     for await (const chunk of source) {
@@ -71,7 +75,12 @@ async function feed(archive: Readable, tool: RunningTool, {signal, onProgress}: 
 
 function isBrokenPipe(error: unknown): boolean {
   const code = (error as NodeJS.ErrnoException).code
-  return code === 'EPIPE' || code === 'ERR_STREAM_PREMATURE_CLOSE' || code === 'ECONNRESET' || code === 'ERR_STREAM_DESTROYED'
+  return (
+    code === 'EPIPE' ||
+    code === 'ERR_STREAM_PREMATURE_CLOSE' ||
+    code === 'ECONNRESET' ||
+    code === 'ERR_STREAM_DESTROYED'
+  )
 }
 
 function start(request: RestoreToolRequest, files: string[], stdin: 'pipe' | 'ignore'): RunningTool {
@@ -80,7 +89,12 @@ function start(request: RestoreToolRequest, files: string[], stdin: 'pipe' | 'ig
   const program = plain ? tools.psql : tools.restore
   const target = database === undefined ? [`--file=${devNull}`] : [`--dbname=${database}`]
   const options = plain ? psqlOptions(request) : restoreOptions(request, request.backup.entry.manifest.format)
-  return startTool(program, [...options, ...target, '--no-password', ...files], {env, signal, stdin, stdout: 'ignore'})
+  return startTool(program, [...options, ...target, '--no-password', ...files], {
+    env,
+    signal,
+    stdin,
+    stdout: 'ignore',
+  })
 }
 
 function restoreOptions({options, stopAtFirstError}: RestoreToolRequest, format: BackupFormat): string[] {

@@ -6,6 +6,7 @@ import {pipeline} from 'node:stream/promises'
 import {compressor} from '../../archive/compression.js'
 import {digest, digestOf} from '../../archive/digest.js'
 import type {ClientTools} from '../../postgres/client-tools.js'
+import {openWideOutput} from '../../postgres/wide-output.js'
 import {startDump, type DumpRequest, type ToolContext} from '../../postgres/dump.js'
 import {guardian} from '../../support/guardian.js'
 import type {ArchiveFile, Compression} from '../manifest.js'
@@ -33,11 +34,17 @@ export interface WrittenArchive {
 export async function writeStream(request: WriteRequest): Promise<WrittenArchive> {
   const {archive, compression, branches, signal} = request
   const counter: StreamCounter = {bytes: 0}
-  const tool = startDump(request.tools, request.dump, request.context)
   const format = request.dump.format as 'custom' | 'plain'
-  const packing = compression.by === 'dbbak' ? compressor({algorithm: compression.algorithm, level: compression.level ?? undefined}) : undefined
+  const packing =
+    compression.by === 'dbbak'
+      ? compressor({algorithm: compression.algorithm, level: compression.level ?? undefined})
+      : undefined
+  // The compressor is done with a piece before it asks for the next; without one the pieces live on in queues.
+  const wide = packing ? await openWideOutput() : undefined
+  const tool = startDump(request.tools, request.dump, request.context, wide?.toolEnd)
+  wide?.toolEnd.destroy()
   const hash = digest()
-  const source = dumpBytes(tool, format, counter, request.onProgress)
+  const source = dumpBytes(tool, wide?.pieces ?? tool.stdout, format, counter, request.onProgress)
   const store = (stream: AsyncIterable<Buffer>) => storeEverywhere(branches, archive, stream, signal)
   if (packing) await pipeline(source, packing, hash, store)
   else await pipeline(source, hash, store)
@@ -68,21 +75,30 @@ async function workFolder(branches: Branch[]): Promise<{path: string; unregister
   return {path, unregister: guardian().folder(path)}
 }
 
-async function storeFile({archive, branches, signal}: WriteRequest, folder: string, name: string): Promise<ArchiveFile> {
+async function storeFile(
+  {archive, branches, signal}: WriteRequest,
+  folder: string,
+  name: string,
+): Promise<ArchiveFile> {
   const file = join(folder, name)
   const key = `${archive}/${name}`
   const sum = await digestOf(createReadStream(file), {signal})
   const last = alive(branches).at(-1)
   await everywhere(branches, async (store) => {
     // The last one may take the file itself; the others copy it while it is still there.
-    if (store.adopt && store === last?.store && alive(branches).length === 1) await store.adopt(key, file, {signal})
+    if (store.adopt && store === last?.store && alive(branches).length === 1)
+      await store.adopt(key, file, {signal})
     else await store.put(key, createReadStream(file), {signal})
   })
   return {path: key, ...sum}
 }
 
 /** Reports how much a folder holds while something fills it. */
-async function watchSize(folder: string, onBytes: (bytes: number) => void, work: () => Promise<unknown>): Promise<void> {
+async function watchSize(
+  folder: string,
+  onBytes: (bytes: number) => void,
+  work: () => Promise<unknown>,
+): Promise<void> {
   const timer = setInterval(() => void sizeOf(folder).then(onBytes, () => {}), 1000)
   try {
     await work()
@@ -92,6 +108,8 @@ async function watchSize(folder: string, onBytes: (bytes: number) => void, work:
 }
 
 async function sizeOf(folder: string): Promise<number> {
-  const sizes = await Promise.all((await readdir(folder)).map(async (name) => (await stat(join(folder, name))).size))
+  const sizes = await Promise.all(
+    (await readdir(folder)).map(async (name) => (await stat(join(folder, name))).size),
+  )
   return sizes.reduce((sum, size) => sum + size, 0)
 }

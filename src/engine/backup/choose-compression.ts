@@ -1,4 +1,4 @@
-import {parseCompression} from '../../archive/compression.js'
+import {levelOf, parseCompression} from '../../archive/compression.js'
 import type {ClientTools} from '../../postgres/client-tools.js'
 import {DbbakError} from '../../support/errors.js'
 import type {BackupFormat, Compression} from '../manifest.js'
@@ -10,8 +10,6 @@ export interface ChosenCompression {
   toolArgument: string
 }
 
-const defaultLevel = {zstd: 3, gzip: 6, lz4: 1, none: null} as const
-
 /**
  * Who compresses, and how.
  * - custom and plain: dbbak compresses pg_dump's raw output, which is faster and works with every pg_dump; gzip in
@@ -19,9 +17,12 @@ const defaultLevel = {zstd: 3, gzip: 6, lz4: 1, none: null} as const
  * - directory: pg_dump compresses each file itself; zstd and lz4 need version 16.
  * @throws DbbakError COMPRESSION_NOT_SUPPORTED, OPTION_INVALID
  */
-export function chooseCompression({format, compress}: {format: BackupFormat; compress: string | undefined}, tools: ClientTools): ChosenCompression {
+export function chooseCompression(
+  {format, compress}: {format: BackupFormat; compress: string | undefined},
+  tools: ClientTools,
+): ChosenCompression {
   const {algorithm, level} = parseCompression(compress ?? defaultFor(format, tools))
-  const recorded = {algorithm, level: algorithm === 'none' ? null : (level ?? defaultLevel[algorithm])}
+  const recorded = {algorithm, level: levelOf({algorithm, level})}
   const byTool = format === 'directory' || (format === 'custom' && algorithm === 'gzip')
   if (!byTool) {
     if (algorithm === 'lz4') throw notSupported('lz4 is offered for the directory format only.')
@@ -38,7 +39,9 @@ function toolArgument({algorithm, level}: Omit<Compression, 'by'>, tools: Client
   if (algorithm === 'none') return '0'
   if (algorithm === 'gzip') return String(level)
   if (tools.major >= 16) return `${algorithm}:${level}`
-  throw notSupported(`pg_dump ${tools.version} cannot compress the directory format with ${algorithm}; version 16 and newer can.`)
+  throw notSupported(
+    `pg_dump ${tools.version} cannot compress the directory format with ${algorithm}; version 16 and newer can.`,
+  )
 }
 
 function notSupported(message: string): DbbakError {

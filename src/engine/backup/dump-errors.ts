@@ -4,17 +4,30 @@ import {exclusiveLockHolders} from '../../postgres/server.js'
 import {DbbakError} from '../../support/errors.js'
 
 /** What pg_dump's words mean. The first that fits counts. */
-const meanings: {words: RegExp; explain: (stderr: string, client: Client) => Promise<DbbakError> | DbbakError}[] = [
+const meanings: {
+  words: RegExp
+  explain: (stderr: string, client: Client) => Promise<DbbakError> | DbbakError
+}[] = [
   {words: /lock timeout|could not obtain lock/i, explain: (_, client) => lockTimeout(client)},
   {words: /out of shared memory|max_locks_per_transaction/i, explain: () => lockTableTooSmall()},
   {words: /row-level security/i, explain: (stderr) => rowSecurity(stderr)},
   {
-    words: /invalid memory alloc request size|cannot enlarge string buffer|out of memory|result of (bytea )?.*too (long|large)/i,
+    words:
+      /invalid memory alloc request size|cannot enlarge string buffer|out of memory|result of (bytea )?.*too (long|large)/i,
     explain: valueTooLarge,
   },
   {words: /permission denied/i, explain: (stderr) => permissionDenied(stderr)},
-  {words: /server closed the connection|terminating connection|connection to server was lost/i, explain: (stderr) => connectionLost(stderr)},
-  {words: /server version mismatch/i, explain: (stderr) => new DbbakError('CLIENT_TOOLS_TOO_OLD', `pg_dump refused: ${firstLine(stderr)}`, {suggestions: ['Check what is found: dbbak doctor']})},
+  {
+    words: /server closed the connection|terminating connection|connection to server was lost/i,
+    explain: (stderr) => connectionLost(stderr),
+  },
+  {
+    words: /server version mismatch/i,
+    explain: (stderr) =>
+      new DbbakError('CLIENT_TOOLS_TOO_OLD', `pg_dump refused: ${firstLine(stderr)}`, {
+        suggestions: ['Check what is found: dbbak doctor'],
+      }),
+  },
 ]
 
 /**
@@ -73,25 +86,34 @@ function rowSecurity(stderr: string): DbbakError {
 
 function permissionDenied(stderr: string): DbbakError {
   const object = /permission denied for (.+)/.exec(stderr)?.[1]?.trim()
-  return new DbbakError('PERMISSION_DENIED', `The role may not read everything: permission denied for ${object ?? 'an object'}.`, {
-    suggestions: [
-      'Give it the right to read: GRANT pg_read_all_data TO <role> (PostgreSQL 14 and newer)',
-      'Or leave that part out: dbbak backup --exclude-schema NAME',
-    ],
-  })
+  return new DbbakError(
+    'PERMISSION_DENIED',
+    `The role may not read everything: permission denied for ${object ?? 'an object'}.`,
+    {
+      suggestions: [
+        'Give it the right to read: GRANT pg_read_all_data TO <role> (PostgreSQL 14 and newer)',
+        'Or leave that part out: dbbak backup --exclude-schema NAME',
+      ],
+    },
+  )
 }
 
 function connectionLost(stderr: string): DbbakError {
-  return new DbbakError('CONNECTION_LOST', `The server ended the connection during the dump: ${firstLine(stderr)}`, {
-    suggestions: ['Look into the server log for the reason, then: dbbak backup'],
-  })
+  return new DbbakError(
+    'CONNECTION_LOST',
+    `The server ended the connection during the dump: ${firstLine(stderr)}`,
+    {
+      suggestions: ['Look into the server log for the reason, then: dbbak backup'],
+    },
+  )
 }
 
 async function valueTooLarge(stderr: string, client: Client): Promise<DbbakError> {
   const name = /table "([^"]+)" failed|COPY (\S+) \(/.exec(stderr)
   const copied = /COPY ([^\n(]+?) \(/.exec(stderr)?.[1]
   const columns = copied ? await largeColumns(client, copied) : []
-  const place = columns.length > 0 ? `${copied}, column ${columns.join(' and ')}` : (copied ?? name?.[1] ?? 'a table')
+  const place =
+    columns.length > 0 ? `${copied}, column ${columns.join(' and ')}` : (copied ?? name?.[1] ?? 'a table')
   return new DbbakError(
     'VALUE_TOO_LARGE',
     `A row of ${place} holds a value too large to be dumped: written as text it exceeds the server's limit of 1 GB.`,
@@ -128,5 +150,9 @@ async function largeColumns(client: Client, table: string): Promise<string[]> {
 }
 
 function firstLine(stderr: string): string {
-  return (stderr.split('\n').find((line) => /error|fatal/i.test(line)) ?? stderr.split('\n')[0] ?? '').replace(/^\w+: (error: )?/, '')
+  return (
+    stderr.split('\n').find((line) => /error|fatal/i.test(line)) ??
+    stderr.split('\n')[0] ??
+    ''
+  ).replace(/^\w+: (error: )?/, '')
 }

@@ -37,20 +37,28 @@ export async function storeEverywhere(
 }
 
 /** Runs one step at every destination that still works. */
-export async function everywhere(branches: Branch[], step: (store: StorageProvider) => Promise<unknown>): Promise<void> {
-  await Promise.all(alive(branches).map((branch) => step(branch.store).catch((error: unknown) => failed(branch, error))))
+export async function everywhere(
+  branches: Branch[],
+  step: (store: StorageProvider) => Promise<unknown>,
+): Promise<void> {
+  await Promise.all(
+    alive(branches).map((branch) => step(branch.store).catch((error: unknown) => failed(branch, error))),
+  )
   throwIfNoneLeft(branches)
 }
 
 function throwIfNoneLeft(branches: Branch[]): void {
-  if (alive(branches).length === 0) throw branches[0]?.error ?? new DbbakError('DESTINATION_INVALID', 'No destination was given.')
+  if (alive(branches).length === 0)
+    throw branches[0]?.error ?? new DbbakError('DESTINATION_INVALID', 'No destination was given.')
 }
 
 function failed(branch: Branch, error: unknown): void {
   branch.error =
     error instanceof DbbakError
       ? error
-      : new DbbakError('DESTINATION_FAILED', `${branch.store.describe()}: ${messageOf(error)}`, {cause: error})
+      : new DbbakError('DESTINATION_FAILED', `${branch.store.describe()}: ${messageOf(error)}`, {
+          cause: error,
+        })
 }
 
 interface RunningPut {

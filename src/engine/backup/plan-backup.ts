@@ -24,12 +24,18 @@ export interface BackupPlan {
 /** Looks at everything a backup looks at before its first byte; writes nothing anywhere. */
 export function planBackup(request: BackupRequest, deps: BackupDeps): Promise<BackupPlan> {
   return withExitCode(4, async () => {
-    const snapshot = await holdSnapshot(deps.connection, {lockTimeoutMs: request.lockTimeoutMs, now: () => deps.clock.now(), signal: deps.signal})
+    const snapshot = await holdSnapshot(deps.connection, {
+      lockTimeoutMs: request.lockTimeoutMs,
+      now: () => deps.clock.now(),
+      signal: deps.signal,
+    })
     try {
       const {server, connection, takenAt} = snapshot
       const tools = await toolsForDump(server.major, deps.search)
       const {recorded} = chooseCompression(request, tools)
-      const relations = await snapshot.inTransaction((client) => readRelations(client, request.selection, server.inRecovery))
+      const relations = await snapshot.inTransaction((client) =>
+        readRelations(client, request.selection, server.inRecovery),
+      )
       checkSelection(relations, request.selection)
       checkLockTable(relations, server.lockTable)
       const tables = planCounts(relations).entries
@@ -37,7 +43,13 @@ export function planBackup(request: BackupRequest, deps: BackupDeps): Promise<Ba
       return {
         dryRun: true,
         archive: archiveName(id, request.format, recorded),
-        database: {name: server.database.name, host: connection.host, port: connection.port, serverVersion: server.version, sizeBytes: server.database.sizeBytes},
+        database: {
+          name: server.database.name,
+          host: connection.host,
+          port: connection.port,
+          serverVersion: server.version,
+          sizeBytes: server.database.sizeBytes,
+        },
         client: {pgDumpVersion: tools.version, folder: tools.folder},
         format: request.format,
         compression: recorded,

@@ -5,6 +5,7 @@ import {quoteLiteral} from '../../postgres/identifiers.js'
 import {claimDatabase} from '../../postgres/operation-lock.js'
 import {describeServer, prepareSession, type ServerDescription} from '../../postgres/server.js'
 import {DbbakError} from '../../support/errors.js'
+import type {InTransaction} from '../content/content-record.js'
 import {lockTimeout} from './dump-errors.js'
 
 /** A session that holds one state of the database still while others read it. */
@@ -17,7 +18,7 @@ export interface HeldSnapshot {
   id: string
   takenAt: Date
   /** Runs queries in a short transaction of a second session that sees the same state, then lets its locks go. */
-  inTransaction<T>(work: (client: Client) => Promise<T>): Promise<T>
+  inTransaction: InTransaction
   /** Ends both sessions; never throws. */
   release(): Promise<void>
 }
@@ -34,15 +35,25 @@ export interface SnapshotOptions {
  * Opens a session, claims the database for reading, and exports its snapshot.
  * @throws DbbakError RESTORE_IN_PROGRESS while a restore replaces this database
  */
-export async function holdSnapshot(description: ConnectionDescription, options: SnapshotOptions): Promise<HeldSnapshot> {
+export async function holdSnapshot(
+  description: ConnectionDescription,
+  options: SnapshotOptions,
+): Promise<HeldSnapshot> {
   const holder = await openSession(description, options)
   try {
     const server = await describeServer(holder.client)
-    if (!options.claimed && !(await claimDatabase(holder.client, 'shared'))) throw restoreInProgress(server.database.name)
+    if (!options.claimed && !(await claimDatabase(holder.client, 'shared')))
+      throw restoreInProgress(server.database.name)
     await holder.client.query('begin isolation level repeatable read, read only')
     const takenAt = options.now()
     const {rows} = await holder.client.query<{id: string}>('select pg_catalog.pg_export_snapshot() as id')
-    return {...holder, server, id: rows[0]?.id ?? '', takenAt, ...secondSession(holder, rows[0]?.id ?? '', options)}
+    return {
+      ...holder,
+      server,
+      id: rows[0]?.id ?? '',
+      takenAt,
+      ...secondSession(holder, rows[0]?.id ?? '', options),
+    }
   } catch (error) {
     await holder.client.end().catch(() => {})
     throw error instanceof DbbakError ? error : asQueryError(error, 'taking a snapshot')
@@ -51,7 +62,10 @@ export async function holdSnapshot(description: ConnectionDescription, options: 
 
 type Session = Awaited<ReturnType<typeof connect>>
 
-async function openSession(description: ConnectionDescription, {lockTimeoutMs, signal}: SnapshotOptions): Promise<Session & {connection: ConnectionDescription}> {
+async function openSession(
+  description: ConnectionDescription,
+  {lockTimeoutMs, signal}: SnapshotOptions,
+): Promise<Session & {connection: ConnectionDescription}> {
   const session = await connect(description, {applicationName: 'dbbak backup', ...(signal ? {signal} : {})})
   await prepareSession(session.client, lockTimeoutMs)
   // The dump has the processors first; the counts may take as long as it does.
@@ -70,24 +84,32 @@ function secondSession(
       counting ??= openSession(holder.connection, options)
       const {client} = await counting
       try {
-        await client.query(`begin isolation level repeatable read, read only; set transaction snapshot ${quoteLiteral(id)}`)
+        await client.query(
+          `begin isolation level repeatable read, read only; set transaction snapshot ${quoteLiteral(id)}`,
+        )
         const value = await work(client)
         await client.query('commit')
         return value
       } catch (error) {
-        throw (error as {code?: string}).code === '55P03' ? await lockTimeout(holder.client) : asQueryError(error, 'counting rows')
+        throw (error as {code?: string}).code === '55P03'
+          ? await lockTimeout(holder.client)
+          : asQueryError(error, 'counting rows')
       }
     },
     async release() {
       const second = await counting?.catch(() => undefined)
       // A session in the middle of a long count is cut off; the others end in good order.
-      await Promise.all([second?.client, holder.client].map((client) => client?.end().catch(() => {})))
+      for (const client of [second?.client, holder.client]) await client?.end().catch(() => {})
     },
   }
 }
 
 function restoreInProgress(database: string): DbbakError {
-  return new DbbakError('RESTORE_IN_PROGRESS', `A restore into ${database} is running; a backup now would hold neither the old nor the new state.`, {
-    suggestions: ['Wait until the restore has ended, then: dbbak backup'],
-  })
+  return new DbbakError(
+    'RESTORE_IN_PROGRESS',
+    `A restore into ${database} is running; a backup now would hold neither the old nor the new state.`,
+    {
+      suggestions: ['Wait until the restore has ended, then: dbbak backup'],
+    },
+  )
 }

@@ -11,7 +11,14 @@ import {countContent, outlineContent, type ContentRequest} from '../content/cont
 import {joinSequences, readSequences} from '../content/catalog-facts.js'
 import {readRelations, type Relation} from '../content/relations.js'
 import {activity, type Events} from '../events.js'
-import {serializeManifest, type ArchiveFile, type BackupFormat, type ContentRecord, type Manifest, type Selection} from '../manifest.js'
+import {
+  serializeManifest,
+  type ArchiveFile,
+  type BackupFormat,
+  type ContentRecord,
+  type Manifest,
+  type Selection,
+} from '../manifest.js'
 import {archiveName, backupId, globalsName, manifestName} from '../naming.js'
 import {writeDirectory, writeStream, type WrittenArchive} from './archive-writers.js'
 import {chooseCompression, type ChosenCompression} from './choose-compression.js'
@@ -70,10 +77,22 @@ export function takeBackup(request: BackupRequest, deps: BackupDeps): Promise<Ba
     const stop = new AbortController()
     const signal = AbortSignal.any([deps.signal, stop.signal])
     const startedAt = deps.clock.now()
-    const snapshot = await holdSnapshot(deps.connection, {lockTimeoutMs: request.lockTimeoutMs, now: () => deps.clock.now(), signal, claimed: deps.claimed})
+    const snapshot = await holdSnapshot(deps.connection, {
+      lockTimeoutMs: request.lockTimeoutMs,
+      now: () => deps.clock.now(),
+      signal,
+      claimed: deps.claimed,
+    })
     try {
       const branches = deps.stores.map((store): Branch => ({store}))
-      const manifest = await writeBackup({request, deps: {...deps, signal}, snapshot, branches, startedAt, stop})
+      const manifest = await writeBackup({
+        request,
+        deps: {...deps, signal},
+        snapshot,
+        branches,
+        startedAt,
+        stop,
+      })
       return resultOf(manifest, branches)
     } finally {
       await snapshot.release()
@@ -96,7 +115,9 @@ async function writeBackup(run: Run): Promise<Manifest> {
   const compression = chooseCompression(request, tools)
   const content = contentRequest(run)
   const {inTransaction} = snapshot
-  const relations = await inTransaction((client) => readRelations(client, request.selection, content.onStandby))
+  const relations = await inTransaction((client) =>
+    readRelations(client, request.selection, content.onStandby),
+  )
   checkSelection(relations, request.selection)
   checkLockTable(relations, snapshot.server.lockTable)
   const outline = await outlineContent(relations, content, inTransaction)
@@ -110,8 +131,16 @@ async function writeBackup(run: Run): Promise<Manifest> {
     ])
     const sequences = joinSequences(outline.sequences, await readSequences(inTransaction, request.selection))
     const globals = request.globals ? [await storeGlobals(run, tools, id)] : []
-    const manifest = describe(run, tools, {id, compression, written, globals, content: {...counted, sequences}})
-    await everywhere(branches, (store) => store.put(manifestName(archive), text(serializeManifest(manifest)), {signal: deps.signal}))
+    const manifest = describe(run, tools, {
+      id,
+      compression,
+      written,
+      globals,
+      content: {...counted, sequences},
+    })
+    await everywhere(branches, (store) =>
+      store.put(manifestName(archive), text(serializeManifest(manifest)), {signal: deps.signal}),
+    )
     return manifest
   } catch (error) {
     await discard(branches, archive, id)
@@ -120,7 +149,12 @@ async function writeBackup(run: Run): Promise<Manifest> {
 }
 
 function contentRequest({request, snapshot, deps}: Run): ContentRequest {
-  return {level: request.content, selection: request.selection, onStandby: snapshot.server.inRecovery, signal: deps.signal}
+  return {
+    level: request.content,
+    selection: request.selection,
+    onStandby: snapshot.server.inRecovery,
+    signal: deps.signal,
+  }
 }
 
 /** @throws DbbakError NOTHING_SELECTED */
@@ -128,11 +162,18 @@ export function checkSelection(relations: Relation[], selection: Selection | nul
   if (!selection?.schemas?.length && !selection?.tables?.length) return
   if (relations.some(({included}) => included)) return
   throw new DbbakError('NOTHING_SELECTED', 'No table matches --schema and --table.', {
-    suggestions: ['Names fold to lower case unless in double quotes: dbbak backup --table \'public."Orders"\''],
+    suggestions: [
+      'Names fold to lower case unless in double quotes: dbbak backup --table \'public."Orders"\'',
+    ],
   })
 }
 
-function dump(run: Run, tools: ClientTools, archive: string, compression: ChosenCompression): Promise<WrittenArchive> {
+function dump(
+  run: Run,
+  tools: ClientTools,
+  archive: string,
+  compression: ChosenCompression,
+): Promise<WrittenArchive> {
   const {request, deps, snapshot, branches} = run
   const write = request.format === 'directory' ? writeDirectory : writeStream
   return activity(deps.events, `Dumping ${snapshot.server.database.name}`, async () => {
@@ -161,7 +202,10 @@ function dump(run: Run, tools: ClientTools, archive: string, compression: Chosen
 }
 
 /** Runs two things at once; when one fails the other is stopped, and the first failure is the one that counts. */
-async function bothOrNeither<A, B>(stop: AbortController, [a, b]: [() => Promise<A>, () => Promise<B>]): Promise<[A, B]> {
+async function bothOrNeither<A, B>(
+  stop: AbortController,
+  [a, b]: [() => Promise<A>, () => Promise<B>],
+): Promise<[A, B]> {
   const orStop = (error: unknown) => {
     stop.abort(error)
     throw error
@@ -174,8 +218,16 @@ async function bothOrNeither<A, B>(stop: AbortController, [a, b]: [() => Promise
   }
 }
 
-async function storeGlobals({deps, snapshot, branches}: Run, tools: ClientTools, id: string): Promise<ArchiveFile> {
-  const sql = await dumpGlobals(tools, {connection: snapshot.connection, env: deps.search.env, signal: deps.signal})
+async function storeGlobals(
+  {deps, snapshot, branches}: Run,
+  tools: ClientTools,
+  id: string,
+): Promise<ArchiveFile> {
+  const sql = await dumpGlobals(tools, {
+    connection: snapshot.connection,
+    env: deps.search.env,
+    signal: deps.signal,
+  })
   const sum = await digestOf(text(sql), {})
   await everywhere(branches, (store) => store.put(globalsName(id), text(sql), {signal: deps.signal}))
   return {path: globalsName(id), ...sum}
@@ -191,7 +243,11 @@ interface Written {
   content: ContentRecord
 }
 
-function describe({request, deps, snapshot, startedAt}: Run, tools: ClientTools, {id, compression, written, globals, content}: Written): Manifest {
+function describe(
+  {request, deps, snapshot, startedAt}: Run,
+  tools: ClientTools,
+  {id, compression, written, globals, content}: Written,
+): Manifest {
   const {server, connection, takenAt} = snapshot
   const finishedAt = deps.clock.now()
   const {oid: _, ...database} = server.database

@@ -7,7 +7,10 @@ import {includedBy, memberOfExtension, userSchemas} from './relations.js'
 /** pg_dump leaves extensions and large objects out as soon as it is told which schemas or tables to take. */
 const everything = (selection: Selection | null) => !selection?.schemas?.length && !selection?.tables?.length
 
-export async function readExtensions(client: Client, selection: Selection | null): Promise<ContentRecord['extensions']> {
+export async function readExtensions(
+  client: Client,
+  selection: Selection | null,
+): Promise<ContentRecord['extensions']> {
   if (!everything(selection)) return []
   const {rows} = await client.query<{name: string; version: string}>(
     'select extname as name, extversion as version from pg_catalog.pg_extension order by 1',
@@ -17,7 +20,9 @@ export async function readExtensions(client: Client, selection: Selection | null
 
 export async function countLargeObjects(client: Client, selection: Selection | null): Promise<number> {
   if (!everything(selection)) return 0
-  const {rows} = await client.query<{n: string}>('select count(*) as n from pg_catalog.pg_largeobject_metadata')
+  const {rows} = await client.query<{n: string}>(
+    'select count(*) as n from pg_catalog.pg_largeobject_metadata',
+  )
   return Number(rows[0]?.n)
 }
 
@@ -58,7 +63,10 @@ interface SequenceName {
 const sequenceBatch = 200
 
 /** Where every sequence stands. Sequences are not part of a snapshot: this is their position at the time of asking. */
-export async function readSequences(inTransaction: InTransaction, selection: Selection | null): Promise<SequenceRecord[]> {
+export async function readSequences(
+  inTransaction: InTransaction,
+  selection: Selection | null,
+): Promise<SequenceRecord[]> {
   const names = await inTransaction((client) => readSequenceNames(client, selection))
   const all: SequenceRecord[] = []
   for (let start = 0; start < names.length; start += sequenceBatch) {
@@ -89,8 +97,14 @@ async function readPositions(client: Client, names: SequenceName[]): Promise<Seq
     ({schema, name}, index) =>
       `select ${quoteLiteral(String(index))}::int as index, last_value::text as "lastValue", is_called as "isCalled" from ${qualified(schema, name)}`,
   )
-  const {rows} = await client.query<{index: number; lastValue: string; isCalled: boolean}>(parts.join(' union all '))
-  return rows.map(({index, lastValue, isCalled}) => ({...(names[index] as SequenceName), lastValue, isCalled}))
+  const {rows} = await client.query<{index: number; lastValue: string; isCalled: boolean}>(
+    parts.join(' union all '),
+  )
+  return rows.map(({index, lastValue, isCalled}) => ({
+    ...(names[index] as SequenceName),
+    lastValue,
+    isCalled,
+  }))
 }
 
 /** Sequences as they were before and after the dump, in one record. */

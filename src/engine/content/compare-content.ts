@@ -2,7 +2,15 @@ import {qualified} from '../../postgres/identifiers.js'
 import type {ContentRecord, SequenceRecord, TableRecord} from '../manifest.js'
 
 export interface Difference {
-  kind: 'table-missing' | 'table-unexpected' | 'rows' | 'sequence-missing' | 'sequence' | 'extension' | 'large-objects' | 'materialized-view'
+  kind:
+    | 'table-missing'
+    | 'table-unexpected'
+    | 'rows'
+    | 'sequence-missing'
+    | 'sequence'
+    | 'extension'
+    | 'large-objects'
+    | 'materialized-view'
   object: string
   expected: string
   found: string
@@ -16,7 +24,11 @@ export interface CompareOptions {
 }
 
 /** What a restored database holds, held against what the server reported in the dump's snapshot. Empty: equal. */
-export function compareContent(expected: ContentRecord, found: ContentRecord, options: CompareOptions): Difference[] {
+export function compareContent(
+  expected: ContentRecord,
+  found: ContentRecord,
+  options: CompareOptions,
+): Difference[] {
   return [
     ...compareTables(expected, found, options),
     ...(options.rows ? compareSequences(expected.sequences, found.sequences) : []),
@@ -24,7 +36,14 @@ export function compareContent(expected: ContentRecord, found: ContentRecord, op
     ...compareMaterializedViews(expected, found),
     ...(expected.largeObjects === found.largeObjects
       ? []
-      : [difference('large-objects', 'large objects', String(expected.largeObjects), String(found.largeObjects))]),
+      : [
+          difference(
+            'large-objects',
+            'large objects',
+            String(expected.largeObjects),
+            String(found.largeObjects),
+          ),
+        ]),
   ]
 }
 
@@ -48,7 +67,10 @@ function compareTables(expected: ContentRecord, found: ContentRecord, options: C
   if (!options.exact) return missing
   const known = new Set(expected.tables.map(nameOf))
   const unexpected = found.tables.filter((table) => !known.has(nameOf(table)))
-  return [...missing, ...unexpected.map((table) => difference('table-unexpected', shown(table), 'none', 'a table'))]
+  return [
+    ...missing,
+    ...unexpected.map((table) => difference('table-unexpected', shown(table), 'none', 'a table')),
+  ]
 }
 
 function compareRows(table: TableRecord, copy: TableRecord): Difference[] {
@@ -61,7 +83,9 @@ function compareSequences(expected: SequenceRecord[], found: SequenceRecord[]): 
   return expected.flatMap((sequence) => {
     const copy = there.get(nameOf(sequence))
     if (!copy) return [difference('sequence-missing', shown(sequence), position(sequence), 'none')]
-    return standsRight(sequence, copy) ? [] : [difference('sequence', shown(sequence), range(sequence), position(copy))]
+    return standsRight(sequence, copy)
+      ? []
+      : [difference('sequence', shown(sequence), range(sequence), position(copy))]
   })
 }
 
@@ -74,7 +98,11 @@ const range = (sequence: SequenceRecord) =>
 /** Exactly where it was, or, where it moved during the dump, somewhere between. */
 function standsRight(sequence: SequenceRecord, copy: SequenceRecord): boolean {
   if (!sequence.movedFrom) return sequence.lastValue === copy.lastValue && sequence.isCalled === copy.isCalled
-  const [a, b, value] = [BigInt(sequence.movedFrom.lastValue), BigInt(sequence.lastValue), BigInt(copy.lastValue)]
+  const [a, b, value] = [
+    BigInt(sequence.movedFrom.lastValue),
+    BigInt(sequence.lastValue),
+    BigInt(copy.lastValue),
+  ]
   return a <= b ? a <= value && value <= b : b <= value && value <= a
 }
 
@@ -89,8 +117,10 @@ function compareMaterializedViews(expected: ContentRecord, found: ContentRecord)
   const there = new Map((found.materializedViews ?? []).map((view) => [nameOf(view), view.populated]))
   return (expected.materializedViews ?? []).flatMap((view) => {
     const populated = there.get(nameOf(view))
-    if (populated === undefined) return [difference('materialized-view', shown(view), 'a materialized view', 'none')]
-    if (view.populated && !populated) return [difference('materialized-view', shown(view), 'populated', 'not populated')]
+    if (populated === undefined)
+      return [difference('materialized-view', shown(view), 'a materialized view', 'none')]
+    if (view.populated && !populated)
+      return [difference('materialized-view', shown(view), 'populated', 'not populated')]
     return []
   })
 }

@@ -1,7 +1,13 @@
 import type {Client} from 'pg'
 import {asQueryError} from '../../postgres/connect.js'
 import type {ContentRecord, Selection, SequenceRecord} from '../manifest.js'
-import {countLargeObjects, readExtensions, readMaterializedViews, readRoles, readSequences} from './catalog-facts.js'
+import {
+  countLargeObjects,
+  readExtensions,
+  readMaterializedViews,
+  readRoles,
+  readSequences,
+} from './catalog-facts.js'
 import {countRows, planCounts} from './count-rows.js'
 import {readRelations, type Relation} from './relations.js'
 
@@ -26,7 +32,11 @@ export interface ContentOutline {
 }
 
 /** Reads everything but the rows: a few catalogue queries. @param relations from readRelations */
-export async function outlineContent(relations: Relation[], request: ContentRequest, inTransaction: InTransaction): Promise<ContentOutline> {
+export async function outlineContent(
+  relations: Relation[],
+  request: ContentRequest,
+  inTransaction: InTransaction,
+): Promise<ContentOutline> {
   const {selection} = request
   const rest = await inTransaction(async (client) => ({
     extensions: await readExtensions(client, selection),

@@ -48,7 +48,8 @@ function addRoot(plan: Plan, root: Relation, parts: Relation[]): void {
   if (readable.length === parts.length && parts.length > 0) {
     plan.sources.push({entry, from: qualified(root.schema, root.name), bytes})
   } else {
-    for (const part of readable) plan.sources.push({entry, from: `only ${qualified(part.schema, part.name)}`, bytes: part.bytes})
+    for (const part of readable)
+      plan.sources.push({entry, from: `only ${qualified(part.schema, part.name)}`, bytes: part.bytes})
   }
 }
 
@@ -73,11 +74,17 @@ export async function countRows(
   const totals = plan.entries.map(() => 0)
   for (const batch of batches(plan.sources)) {
     signal?.throwIfAborted()
-    const parts = batch.map(({entry, from}) => `select ${quoteLiteral(String(entry))} as entry, count(*) as rows from ${from}`)
-    const {rows} = await inTransaction((client) => client.query<{entry: string; rows: string}>(parts.join(' union all ')))
+    const parts = batch.map(
+      ({entry, from}) => `select ${quoteLiteral(String(entry))} as entry, count(*) as rows from ${from}`,
+    )
+    const {rows} = await inTransaction((client) =>
+      client.query<{entry: string; rows: string}>(parts.join(' union all ')),
+    )
     for (const row of rows) totals[Number(row.entry)] = (totals[Number(row.entry)] ?? 0) + Number(row.rows)
   }
-  return plan.entries.map((entry, index) => (entry.rows === null ? entry : {...entry, rows: totals[index] ?? 0}))
+  return plan.entries.map((entry, index) =>
+    entry.rows === null ? entry : {...entry, rows: totals[index] ?? 0},
+  )
 }
 
 function batches(sources: Source[]): Source[][] {

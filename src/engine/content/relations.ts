@@ -36,7 +36,8 @@ function schemaMatch(pattern: string): string {
 /** A pattern without a schema means what the search path shows, as in pg_dump. */
 function tableMatch(pattern: string): string {
   const {schema, name} = parsePattern(pattern)
-  const where = schema === undefined ? 'pg_catalog.pg_table_is_visible(c.oid)' : `n.nspname ${operator} ${regex(schema)}`
+  const where =
+    schema === undefined ? 'pg_catalog.pg_table_is_visible(c.oid)' : `n.nspname ${operator} ${regex(schema)}`
   return `(c.relname ${operator} ${regex(name)} and ${where})`
 }
 
@@ -44,7 +45,9 @@ function tableMatch(pattern: string): string {
 export function includedBy(selection: Selection | null): string {
   const {schemas, excludeSchemas, tables, excludeTables} = selection ?? {}
   const bySchema = schemas?.length ? matches(schemas, 'schema') : 'true'
-  const wanted = tables?.length ? matches(tables, 'table') : `(${bySchema} and not ${matches(excludeSchemas, 'schema')})`
+  const wanted = tables?.length
+    ? matches(tables, 'table')
+    : `(${bySchema} and not ${matches(excludeSchemas, 'schema')})`
   return `(${wanted} and not ${matches(excludeTables, 'table')})`
 }
 
@@ -59,7 +62,11 @@ export const memberOfExtension = (catalog: string, oid: string) =>
  * Reads the tables of the database one is connected to.
  * @param onStandby unlogged tables cannot be read there, and pg_dump leaves their rows out
  */
-export async function readRelations(client: Client, selection: Selection | null, onStandby: boolean): Promise<Relation[]> {
+export async function readRelations(
+  client: Client,
+  selection: Selection | null,
+  onStandby: boolean,
+): Promise<Relation[]> {
   const dataExcluded = [
     `c.relkind = 'f'`,
     matches(selection?.excludeTableData, 'table'),

@@ -8,7 +8,11 @@ import {recommendedLocks} from '../backup/lock-check.js'
 import type {DoctorCheck} from './diagnosis.js'
 
 /** Reaches the database and looks whether a backup of it would work. */
-export async function checkDatabase(connection: ConnectionDescription, search: ToolSearch, signal: AbortSignal): Promise<DoctorCheck[]> {
+export async function checkDatabase(
+  connection: ConnectionDescription,
+  search: ToolSearch,
+  signal: AbortSignal,
+): Promise<DoctorCheck[]> {
   try {
     const {client} = await connect(connection, {applicationName: 'dbbak doctor', signal})
     try {
@@ -19,7 +23,9 @@ export async function checkDatabase(connection: ConnectionDescription, search: T
         status: 'ok',
         message: `${connection.redacted()}: PostgreSQL ${server.version}, ${server.database.encoding}, role ${server.role}${server.isSuperuser ? ' (superuser)' : ''}${server.inRecovery ? ', a replica' : ''}`,
       }
-      const tables = (await readRelations(client, null, server.inRecovery)).filter(({kind}) => kind !== 'foreign').length
+      const tables = (await readRelations(client, null, server.inRecovery)).filter(
+        ({kind}) => kind !== 'foreign',
+      ).length
       return [reached, checkLocks(server, tables), await checkTools(server, search)]
     } finally {
       await client.end()
@@ -31,7 +37,12 @@ export async function checkDatabase(connection: ConnectionDescription, search: T
 
 function checkLocks({lockTable}: ServerDescription, tables: number): DoctorCheck {
   const name = 'lock table'
-  if (tables + 200 <= lockTable.capacity) return {name, status: 'ok', message: `${tables} tables; the server has room for ${lockTable.capacity} locks`}
+  if (tables + 200 <= lockTable.capacity)
+    return {
+      name,
+      status: 'ok',
+      message: `${tables} tables; the server has room for ${lockTable.capacity} locks`,
+    }
   return {
     name,
     status: 'error',

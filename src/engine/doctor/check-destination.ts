@@ -15,8 +15,20 @@ export async function checkDestination(store: StorageProvider): Promise<DoctorCh
     const {backups, problems} = await readCatalog(store)
     const free = await store.freeBytes?.()
     const room = free === undefined ? '' : `, ${Math.round(free / 1e6)} MB free`
-    const ok: DoctorCheck = {name, status: 'ok', message: `${store.describe()}: written, read back and removed; ${backups.length} backups${room}`}
-    return [ok, ...problems.map(({key, code, message}): DoctorCheck => ({name: 'manifest', status: 'warning', message: `${key}: ${code}: ${message}`, fix: 'dbbak verify --all'}))]
+    const ok: DoctorCheck = {
+      name,
+      status: 'ok',
+      message: `${store.describe()}: written, read back and removed; ${backups.length} backups${room}`,
+    }
+    return [
+      ok,
+      ...problems.map(({key, code, message}): DoctorCheck => ({
+        name: 'manifest',
+        status: 'warning',
+        message: `${key}: ${code}: ${message}`,
+        fix: 'dbbak verify --all',
+      })),
+    ]
   } catch (error) {
     return [problem(name, error)]
   }
@@ -29,7 +41,11 @@ async function tryOut(store: StorageProvider): Promise<void> {
   try {
     const read = await buffer(await store.get(key))
     if (!read.equals(content)) {
-      throw new DbbakError('DESTINATION_FAILED', `${store.describe()} gave back other bytes than were written to it.`, {suggestions: ['Do not keep backups there: dbbak backup --to ANOTHER']})
+      throw new DbbakError(
+        'DESTINATION_FAILED',
+        `${store.describe()} gave back other bytes than were written to it.`,
+        {suggestions: ['Do not keep backups there: dbbak backup --to ANOTHER']},
+      )
     }
   } finally {
     await store.remove(key)

@@ -19,10 +19,18 @@ export function throwOnErrors(findings: Finding[]): void {
   const errors = findings.filter(({severity}) => severity === 'error')
   const [first] = errors
   if (!first) return
-  const text = errors.map(({code, message}) => (errors.length === 1 ? message : `\n  ${code}: ${message}`)).join('')
+  const text = errors
+    .map(({code, message}) => (errors.length === 1 ? message : `\n  ${code}: ${message}`))
+    .join('')
   const code: ErrorCode = 'PREFLIGHT_FAILED'
-  throw new DbbakError(code, errors.length === 1 ? `${first.code}: ${text}` : `${errors.length} findings stand against this restore:${text}`, {
-    suggestions: [...new Set(errors.flatMap(({fix}) => (fix ? [fix] : [])))],
-    details: {findings},
-  })
+  throw new DbbakError(
+    code,
+    errors.length === 1
+      ? `${first.code}: ${text}`
+      : `${errors.length} findings stand against this restore:${text}`,
+    {
+      suggestions: [...new Set(errors.flatMap(({fix}) => (fix ? [fix] : [])))],
+      details: {findings},
+    },
+  )
 }

@@ -9,7 +9,14 @@ import type {StoredBackup} from '../archive/open-archive.js'
 import {recommendedLocks} from '../backup/lock-check.js'
 import type {Manifest} from '../manifest.js'
 import {asFinding, throwOnErrors, type Finding} from './findings.js'
-import {describeContent, locksNeeded, otherSessions, query, usableLocks, type TargetContent} from './target.js'
+import {
+  describeContent,
+  locksNeeded,
+  otherSessions,
+  query,
+  usableLocks,
+  type TargetContent,
+} from './target.js'
 
 export interface PreflightOptions {
   noOwner: boolean
@@ -40,7 +47,9 @@ export async function preflight(
   deps: {connection: ConnectionDescription; search: ToolSearch; signal: AbortSignal},
 ): Promise<Target> {
   const tools = await attempt(toolsForRestore(dumpMajor(backup.entry.manifest), deps.search))
-  const session = await attempt(connect(deps.connection, {applicationName: 'dbbak restore', signal: deps.signal}))
+  const session = await attempt(
+    connect(deps.connection, {applicationName: 'dbbak restore', signal: deps.signal}),
+  )
   const missingTools = 'finding' in tools ? [tools.finding] : []
   if ('finding' in session) return fail([session.finding, ...missingTools])
   const {client, description: connection} = session.value
@@ -65,7 +74,8 @@ async function attempt<T>(work: Promise<T>): Promise<Attempt<T>> {
   try {
     return {value: await work}
   } catch (error) {
-    if (error instanceof DbbakError && error.code !== 'INTERRUPTED' && error.code !== 'TERMINATED') return {finding: asFinding(error)}
+    if (error instanceof DbbakError && error.code !== 'INTERRUPTED' && error.code !== 'TERMINATED')
+      return {finding: asFinding(error)}
     throw error
   }
 }
@@ -79,9 +89,13 @@ const dumpMajor = ({client}: Manifest) => Number.parseInt(client.pgDumpVersion, 
 
 async function claim(client: Client, {database}: ServerDescription): Promise<void> {
   if (await claimDatabase(client, 'exclusive')) return
-  throw new DbbakError('OPERATION_IN_PROGRESS', `Another dbbak backup or restore of ${database.name} is running.`, {
-    suggestions: ['Wait until it has ended, then try again.'],
-  })
+  throw new DbbakError(
+    'OPERATION_IN_PROGRESS',
+    `Another dbbak backup or restore of ${database.name} is running.`,
+    {
+      suggestions: ['Wait until it has ended, then try again.'],
+    },
+  )
 }
 
 interface Subject {
@@ -91,24 +105,56 @@ interface Subject {
 }
 
 async function examine(subject: Subject, manifest: Manifest, options: PreflightOptions): Promise<Finding[]> {
-  const checks = [checkServer, checkPrivileges, checkRoles, checkExtensions, checkLocks, checkSessions, checkSubscriptions, checkSelection]
+  const checks = [
+    checkServer,
+    checkPrivileges,
+    checkRoles,
+    checkExtensions,
+    checkLocks,
+    checkSessions,
+    checkSubscriptions,
+    checkSelection,
+  ]
   const findings: Finding[] = []
   for (const check of checks) findings.push(...(await check(subject, manifest, options)))
   return findings
 }
 
-const error = (code: string, message: string, fix: string): Finding => ({code, severity: 'error', message, fix})
+const error = (code: string, message: string, fix: string): Finding => ({
+  code,
+  severity: 'error',
+  message,
+  fix,
+})
 const warning = (code: string, message: string): Finding => ({code, severity: 'warning', message})
 
 function checkServer({server}: Subject, {database}: Manifest): Finding[] {
   const findings: Finding[] = []
   const from = Number.parseInt(database.serverVersion, 10)
-  if (server.inRecovery) findings.push(error('TARGET_IS_REPLICA', 'The target is a replica and cannot be written to.', 'Name the primary: dbbak restore --database-url …'))
+  if (server.inRecovery)
+    findings.push(
+      error(
+        'TARGET_IS_REPLICA',
+        'The target is a replica and cannot be written to.',
+        'Name the primary: dbbak restore --database-url …',
+      ),
+    )
   if (from > server.major) {
-    findings.push(error('TARGET_SERVER_OLDER', `The backup is of PostgreSQL ${database.serverVersion}; the target is ${server.version} and would not understand all of it.`, `Restore into a server of version ${from} or newer.`))
+    findings.push(
+      error(
+        'TARGET_SERVER_OLDER',
+        `The backup is of PostgreSQL ${database.serverVersion}; the target is ${server.version} and would not understand all of it.`,
+        `Restore into a server of version ${from} or newer.`,
+      ),
+    )
   }
   if (database.encoding !== server.database.encoding) {
-    findings.push(warning('ENCODING_DIFFERS', `The backup's encoding is ${database.encoding}, the target's ${server.database.encoding}: characters that it lacks stop the restore.`))
+    findings.push(
+      warning(
+        'ENCODING_DIFFERS',
+        `The backup's encoding is ${database.encoding}, the target's ${server.database.encoding}: characters that it lacks stop the restore.`,
+      ),
+    )
   }
   return findings
 }
@@ -119,10 +165,20 @@ async function checkPrivileges({client, server}: Subject): Promise<Finding[]> {
     `select pg_catalog.pg_has_role(datdba, 'usage') as owner from pg_catalog.pg_database where datname = pg_catalog.current_database()`,
   )
   if (row?.owner || server.isSuperuser) return []
-  return [error('NOT_OWNER', `The role ${server.role} does not own the database ${server.database.name}, so it may not replace what is in it.`, `Restore as ${server.database.owner}, or: ALTER DATABASE ${server.database.name} OWNER TO ${server.role}`)]
+  return [
+    error(
+      'NOT_OWNER',
+      `The role ${server.role} does not own the database ${server.database.name}, so it may not replace what is in it.`,
+      `Restore as ${server.database.owner}, or: ALTER DATABASE ${server.database.name} OWNER TO ${server.role}`,
+    ),
+  ]
 }
 
-async function checkRoles({client, server}: Subject, {content}: Manifest, {noOwner, noPrivileges}: PreflightOptions): Promise<Finding[]> {
+async function checkRoles(
+  {client, server}: Subject,
+  {content}: Manifest,
+  {noOwner, noPrivileges}: PreflightOptions,
+): Promise<Finding[]> {
   if (noOwner && noPrivileges) return []
   const rows = await query<{name: string; there: boolean; member: boolean}>(
     client,
@@ -132,11 +188,27 @@ async function checkRoles({client, server}: Subject, {content}: Manifest, {noOwn
   )
   const missing = rows.filter(({there}) => !there).map(({name}) => name)
   if (missing.length > 0) {
-    return [error('ROLES_MISSING', `The backup names roles that the target lacks: ${missing.join(', ')}.`, `Create them first (${missing.slice(0, 3).map((name) => `CREATE ROLE "${name}"`).join('; ')}), or give everything to ${server.role}: dbbak restore --no-owner --no-privileges`)]
+    return [
+      error(
+        'ROLES_MISSING',
+        `The backup names roles that the target lacks: ${missing.join(', ')}.`,
+        `Create them first (${missing
+          .slice(0, 3)
+          .map((name) => `CREATE ROLE "${name}"`)
+          .join('; ')}), or give everything to ${server.role}: dbbak restore --no-owner --no-privileges`,
+      ),
+    ]
   }
-  const foreign = noOwner || server.isSuperuser ? [] : rows.filter(({member}) => !member).map(({name}) => name)
+  const foreign =
+    noOwner || server.isSuperuser ? [] : rows.filter(({member}) => !member).map(({name}) => name)
   if (foreign.length === 0) return []
-  return [error('ROLES_FOREIGN', `The role ${server.role} may not give objects to ${foreign.join(', ')}, of which it is no member.`, 'Restore as a superuser, or: dbbak restore --no-owner --no-privileges')]
+  return [
+    error(
+      'ROLES_FOREIGN',
+      `The role ${server.role} may not give objects to ${foreign.join(', ')}, of which it is no member.`,
+      'Restore as a superuser, or: dbbak restore --no-owner --no-privileges',
+    ),
+  ]
 }
 
 async function checkExtensions({client}: Subject, {content}: Manifest): Promise<Finding[]> {
@@ -147,24 +219,53 @@ async function checkExtensions({client}: Subject, {content}: Manifest): Promise<
   )
   const missing = rows.filter(({version}) => version === null).map(({name}) => name)
   if (missing.length === 0) return []
-  const wanted = content.extensions.filter(({name}) => missing.includes(name)).map(({name, version}) => `${name} ${version}`)
-  return [error('EXTENSIONS_MISSING', `The backup needs extensions that are not installed on the target's server: ${wanted.join(', ')}.`, `Install their packages on the server (for example: apt-get install postgresql-<major>-${missing[0]}).`)]
+  const wanted = content.extensions
+    .filter(({name}) => missing.includes(name))
+    .map(({name, version}) => `${name} ${version}`)
+  return [
+    error(
+      'EXTENSIONS_MISSING',
+      `The backup needs extensions that are not installed on the target's server: ${wanted.join(', ')}.`,
+      `Install their packages on the server (for example: apt-get install postgresql-<major>-${missing[0]}).`,
+    ),
+  ]
 }
 
 async function checkLocks({client, server}: Subject, {content}: Manifest): Promise<Finding[]> {
   const needed = await locksNeeded(client, content.tableCount)
   if (needed <= usableLocks(server.lockTable)) return []
   const value = recommendedLocks(needed, server.lockTable)
-  return [error('LOCK_TABLE_TOO_SMALL', `Replacing everything in one transaction takes some ${needed} locks; the server has room for ${server.lockTable.capacity}.`, `On the server: ALTER SYSTEM SET max_locks_per_transaction = ${value}; then restart it.`)]
+  return [
+    error(
+      'LOCK_TABLE_TOO_SMALL',
+      `Replacing everything in one transaction takes some ${needed} locks; the server has room for ${server.lockTable.capacity}.`,
+      `On the server: ALTER SYSTEM SET max_locks_per_transaction = ${value}; then restart it.`,
+    ),
+  ]
 }
 
-async function checkSessions({client, server}: Subject, _: Manifest, {terminateConnections}: PreflightOptions): Promise<Finding[]> {
+async function checkSessions(
+  {client, server}: Subject,
+  _: Manifest,
+  {terminateConnections}: PreflightOptions,
+): Promise<Finding[]> {
   const others = await otherSessions(client)
   if (others.length === 0) return []
-  const who = others.slice(0, 5).map(({pid, role, application, address, state}) => `${role}@${address} ${application || '(no name)'} pid ${pid} ${state}`)
+  const who = others
+    .slice(0, 5)
+    .map(
+      ({pid, role, application, address, state}) =>
+        `${role}@${address} ${application || '(no name)'} pid ${pid} ${state}`,
+    )
   const message = `${others.length} other ${others.length === 1 ? 'session is' : 'sessions are'} connected to ${server.database.name}: ${who.join('; ')}${others.length > 5 ? '; …' : ''}.`
   if (terminateConnections) return [warning('ACTIVE_CONNECTIONS', `${message} They will be ended.`)]
-  return [error('ACTIVE_CONNECTIONS', message, 'Stop what uses the database, or end them: dbbak restore --terminate-connections')]
+  return [
+    error(
+      'ACTIVE_CONNECTIONS',
+      message,
+      'Stop what uses the database, or end them: dbbak restore --terminate-connections',
+    ),
+  ]
 }
 
 async function checkSubscriptions({client}: Subject): Promise<Finding[]> {
@@ -174,11 +275,23 @@ async function checkSubscriptions({client}: Subject): Promise<Finding[]> {
       where subdbid = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())`,
   )
   if (rows.length === 0) return []
-  return [error('TARGET_HAS_SUBSCRIPTIONS', `The target has the subscription ${rows[0]?.name}; a subscription cannot be dropped in a transaction.`, `Drop it first: DROP SUBSCRIPTION "${rows[0]?.name}"`)]
+  return [
+    error(
+      'TARGET_HAS_SUBSCRIPTIONS',
+      `The target has the subscription ${rows[0]?.name}; a subscription cannot be dropped in a transaction.`,
+      `Drop it first: DROP SUBSCRIPTION "${rows[0]?.name}"`,
+    ),
+  ]
 }
 
 /** A backup of some tables would replace everything by these. */
 function checkSelection({content}: Subject, {selection}: Manifest): Finding[] {
   if (selection === null || content.tables === 0) return []
-  return [error('PARTIAL_BACKUP', 'The backup holds only a selection of its database; in place it would replace everything else too.', 'Restore it into an empty database: createdb part && dbbak restore --database-url …/part')]
+  return [
+    error(
+      'PARTIAL_BACKUP',
+      'The backup holds only a selection of its database; in place it would replace everything else too.',
+      'Restore it into an empty database: createdb part && dbbak restore --database-url …/part',
+    ),
+  ]
 }

@@ -71,12 +71,18 @@ export interface RestoreResult {
 const strategyReason = 'one transaction: whatever fails before its end is undone by the server itself'
 
 /** The staged restore: preflight, verify, confirm, safety dump, restore, table checks, and rollback when it comes to it. */
-export async function restoreBackup(backup: StoredBackup, request: RestoreRequest, deps: RestoreDeps): Promise<RestoreResult> {
+export async function restoreBackup(
+  backup: StoredBackup,
+  request: RestoreRequest,
+  deps: RestoreDeps,
+): Promise<RestoreResult> {
   const stages = stageRecorder(deps.events)
   const state: State = {targetState: 'unchanged', findings: [], safety: null, target: undefined}
   const document = () => resultOf(backup, request, deps, state, stages)
   try {
-    const target = await stages.run('preflight', () => withExitCode(3, () => preflight(backup, request, deps)))
+    const target = await stages.run('preflight', () =>
+      withExitCode(3, () => preflight(backup, request, deps)),
+    )
     Object.assign(state, {target, findings: target.findings})
     await stages.run('verify', () => withExitCode(3, () => verifyArchive(backup, target, deps)))
     if (request.dryRun) return skipRest(stages, document)
@@ -106,24 +112,44 @@ interface Safety {
   backup: RestoreResult['safetyBackup']
 }
 
-async function verifyArchive(backup: StoredBackup, {tools}: Target, {events, search, signal}: RestoreDeps): Promise<void> {
+async function verifyArchive(
+  backup: StoredBackup,
+  {tools}: Target,
+  {events, search, signal}: RestoreDeps,
+): Promise<void> {
   const {archive} = backup.entry
-  await activity(events, `Reading ${archive}`, () => checkDigests(backup, signal, (bytes) => events.activityProgress?.({bytes})))
-  const env = Object.fromEntries(Object.entries(search.env).filter((pair): pair is [string, string] => pair[1] !== undefined && !pair[0].startsWith('PG')))
+  await activity(events, `Reading ${archive}`, () =>
+    checkDigests(backup, signal, (bytes) => events.activityProgress?.({bytes})),
+  )
+  const env = Object.fromEntries(
+    Object.entries(search.env).filter(
+      (pair): pair is [string, string] => pair[1] !== undefined && !pair[0].startsWith('PG'),
+    ),
+  )
   await activity(events, 'Unpacking the archive', () => readToEnd(backup, tools, env, signal))
 }
 
 function skipRest(stages: StageRecorder, document: () => RestoreResult): RestoreResult {
-  for (const name of ['confirm', 'safety-dump', 'restore', 'table-checks', 'rollback'] as const) stages.skip(name, 'A dry run changes nothing.')
+  for (const name of ['confirm', 'safety-dump', 'restore', 'table-checks', 'rollback'] as const)
+    stages.skip(name, 'A dry run changes nothing.')
   return document()
 }
 
-async function takeSafetyBackup(target: Target, _consent: Consent, request: RestoreRequest, deps: RestoreDeps, stages: StageRecorder): Promise<Safety> {
+async function takeSafetyBackup(
+  target: Target,
+  _consent: Consent,
+  request: RestoreRequest,
+  deps: RestoreDeps,
+  stages: StageRecorder,
+): Promise<Safety> {
   if (!request.safetyBackup) stages.skip('safety-dump', 'Not wanted (--no-safety-backup).')
   else if (target.content.tables === 0) stages.skip('safety-dump', 'The target holds no tables.')
   else {
     const taken = await stages.run('safety-dump', () => safetyBackup(target, deps))
-    return {target, backup: {id: taken.backup.id, destination: deps.safetyStore.describe(), bytes: taken.bytes}}
+    return {
+      target,
+      backup: {id: taken.backup.id, destination: deps.safetyStore.describe(), bytes: taken.bytes},
+    }
   }
   return {target, backup: null}
 }
@@ -133,10 +159,14 @@ async function safetyBackup(target: Target, deps: RestoreDeps): Promise<BackupRe
     return await dumpTarget(target, deps)
   } catch (cause) {
     if (deps.signal.aborted) throw cause
-    throw new DbbakError('RESTORE_FAILED', `The safety backup could not be taken, so nothing was changed: ${messageOf(cause)}`, {
-      cause,
-      suggestions: cause instanceof DbbakError ? cause.suggestions : [],
-    })
+    throw new DbbakError(
+      'RESTORE_FAILED',
+      `The safety backup could not be taken, so nothing was changed: ${messageOf(cause)}`,
+      {
+        cause,
+        suggestions: cause instanceof DbbakError ? cause.suggestions : [],
+      },
+    )
   }
 }
 
@@ -159,10 +189,21 @@ function dumpTarget(target: Target, deps: RestoreDeps): Promise<BackupResult> {
   )
 }
 
-async function replace(backup: StoredBackup, safety: Safety, request: RestoreRequest, deps: RestoreDeps, stages: StageRecorder, state: State): Promise<void> {
+async function replace(
+  backup: StoredBackup,
+  safety: Safety,
+  request: RestoreRequest,
+  deps: RestoreDeps,
+  stages: StageRecorder,
+  state: State,
+): Promise<void> {
   const {target} = safety
   try {
-    const replaced = await stages.run('restore', () => activity(deps.events, `Replacing ${target.server.database.name}`, () => replaceInTransaction(backup, target, request, deps)))
+    const replaced = await stages.run('restore', () =>
+      activity(deps.events, `Replacing ${target.server.database.name}`, () =>
+        replaceInTransaction(backup, target, request, deps),
+      ),
+    )
     await stages.run('table-checks', () => checkAndCommit(replaced, backup, request, deps))
     state.targetState = 'restored'
     stages.skip('rollback', 'The restore succeeded.')
@@ -172,14 +213,23 @@ async function replace(backup: StoredBackup, safety: Safety, request: RestoreReq
   }
 }
 
-async function checkAndCommit(replaced: ReplacedTarget, {entry}: StoredBackup, request: RestoreRequest, deps: RestoreDeps): Promise<void> {
+async function checkAndCommit(
+  replaced: ReplacedTarget,
+  {entry}: StoredBackup,
+  request: RestoreRequest,
+  deps: RestoreDeps,
+): Promise<void> {
   await checkTables(replaced.client, entry.manifest, request.criticalTables, request.verify, deps.signal)
   deps.signal.throwIfAborted()
   await replaced.commit()
 }
 
 /** The transaction has not been committed: ending it, or the session it lives in, undoes everything. */
-async function rollBack(error: unknown, {client}: Target, stages: StageRecorder): Promise<RestoreResult['targetState']> {
+async function rollBack(
+  error: unknown,
+  {client}: Target,
+  stages: StageRecorder,
+): Promise<RestoreResult['targetState']> {
   if (error instanceof DbbakError && error.code === 'ROLLBACK_FAILED') return 'unknown'
   await stages.run('rollback', async () => {
     await client.query('rollback').catch(() => {}) // the session may be gone; then the server has rolled back already
@@ -201,7 +251,14 @@ function planOf({entry}: StoredBackup, target: Target, request: RestoreRequest):
   const {manifest} = entry
   const bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0)
   return {
-    backup: {id: manifest.id, snapshotAt: manifest.snapshotAt, database: manifest.database.name, tables: manifest.content.tableCount, rows: manifest.content.rowCount, bytes},
+    backup: {
+      id: manifest.id,
+      snapshotAt: manifest.snapshotAt,
+      database: manifest.database.name,
+      tables: manifest.content.tableCount,
+      rows: manifest.content.rowCount,
+      bytes,
+    },
     target: {...addressOf(target.connection), description: target.connection.redacted()},
     targetContent: target.content,
     strategy: 'in-place',
@@ -213,7 +270,13 @@ function planOf({entry}: StoredBackup, target: Target, request: RestoreRequest):
 
 const addressOf = ({host, port, database}: ConnectionDescription) => ({host, port, database})
 
-function resultOf({entry}: StoredBackup, request: RestoreRequest, deps: RestoreDeps, state: State, stages: StageRecorder): RestoreResult {
+function resultOf(
+  {entry}: StoredBackup,
+  request: RestoreRequest,
+  deps: RestoreDeps,
+  state: State,
+  stages: StageRecorder,
+): RestoreResult {
   return {
     backup: {id: entry.manifest.id},
     target: addressOf(state.target?.connection ?? deps.connection),

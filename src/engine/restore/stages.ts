@@ -2,7 +2,15 @@ import {DbbakError, messageOf} from '../../support/errors.js'
 import type {Events, StageName, StageResult} from '../events.js'
 
 /** In this order, always; each is reported, whatever became of it. */
-export const stageNames: StageName[] = ['preflight', 'verify', 'confirm', 'safety-dump', 'restore', 'table-checks', 'rollback']
+export const stageNames: StageName[] = [
+  'preflight',
+  'verify',
+  'confirm',
+  'safety-dump',
+  'restore',
+  'table-checks',
+  'rollback',
+]
 
 export interface StageRecorder {
   /** Runs a stage and records how it went; its error goes on. */

@@ -50,7 +50,11 @@ export async function describeContent(client: Client, {database}: ServerDescript
        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
       where c.relkind in ('r', 'p') and c.relpersistence <> 't' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'`,
   )
-  return {tables: Number(rows[0]?.tables), estimatedRows: Number(rows[0]?.rows), sizeBytes: database.sizeBytes}
+  return {
+    tables: Number(rows[0]?.tables),
+    estimatedRows: Number(rows[0]?.rows),
+    sizeBytes: database.sizeBytes,
+  }
 }
 
 /** Locks that dropping everything and creating the backup's tables takes in one transaction. */
@@ -70,7 +74,11 @@ const locksPerNewTable = 6
 /** A transaction that takes more locks than this may run out of memory for them. */
 export const usableLocks = ({capacity}: LockTable): number => Math.floor(capacity * 0.9)
 
-export async function query<T extends object>(client: Client, sql: string, values: unknown[] = []): Promise<T[]> {
+export async function query<T extends object>(
+  client: Client,
+  sql: string,
+  values: unknown[] = [],
+): Promise<T[]> {
   try {
     return (await client.query<T>(sql, values)).rows
   } catch (error) {

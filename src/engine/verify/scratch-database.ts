@@ -22,7 +22,11 @@ const prefix = 'dbbak_verify_'
 const staleAfterMs = 10 * 60_000
 
 /** Makes a database like the backup's own on a scratch server: same encoding, same locale where the server has it. */
-export async function createScratchDatabase(server: ScratchServer, source: Manifest['database'], signal: AbortSignal): Promise<ScratchDatabase> {
+export async function createScratchDatabase(
+  server: ScratchServer,
+  source: Manifest['database'],
+  signal: AbortSignal,
+): Promise<ScratchDatabase> {
   const {client} = await connect(server.connection, {applicationName: 'dbbak verify', signal})
   try {
     await dropStale(client)
@@ -30,7 +34,12 @@ export async function createScratchDatabase(server: ScratchServer, source: Manif
     const name = `${prefix}${stamp()}_${randomBytes(3).toString('hex')}`
     const notes = await create(client, name, source, major)
     if (!notes) return await borrow(server.connection, client, major)
-    return {connection: server.connection.withDatabase(name), major, notes, drop: () => drop(server.connection, name)}
+    return {
+      connection: server.connection.withDatabase(name),
+      major,
+      notes,
+      drop: () => drop(server.connection, name),
+    }
   } finally {
     await client.end()
   }
@@ -39,11 +48,19 @@ export async function createScratchDatabase(server: ScratchServer, source: Manif
 const stamp = () => new Date().toISOString().replace(/[-:]/g, '').slice(0, 15)
 
 /** @returns what differs from the source, or undefined where the role may not create databases */
-async function create(client: Client, name: string, source: Manifest['database'], major: number): Promise<string[] | undefined> {
+async function create(
+  client: Client,
+  name: string,
+  source: Manifest['database'],
+  major: number,
+): Promise<string[] | undefined> {
   const base = `create database ${quoteIdentifier(name)} template template0 encoding ${quoteLiteral(source.encoding)}`
   const tries: [string, string[]][] = [
     [`${base} ${localeOptions(source, major)}`, []],
-    [`${base} lc_collate 'C' lc_ctype 'C'`, [`The test server has no locale ${source.locale ?? source.collate}; C was used instead.`]],
+    [
+      `${base} lc_collate 'C' lc_ctype 'C'`,
+      [`The test server has no locale ${source.locale ?? source.collate}; C was used instead.`],
+    ],
   ]
   let problem: unknown
   for (const [sql, notes] of tries) {
@@ -58,25 +75,46 @@ async function create(client: Client, name: string, source: Manifest['database']
   throw asQueryError(problem, 'creating a scratch database')
 }
 
-function localeOptions({collate, ctype, localeProvider, locale}: Manifest['database'], major: number): string {
+function localeOptions(
+  {collate, ctype, localeProvider, locale}: Manifest['database'],
+  major: number,
+): string {
   const libc = `lc_collate ${quoteLiteral(collate ?? 'C')} lc_ctype ${quoteLiteral(ctype ?? 'C')}`
-  if (localeProvider === 'icu' && major >= 15) return `${libc} locale_provider icu icu_locale ${quoteLiteral(locale ?? 'und')}`
-  if (localeProvider === 'builtin' && major >= 17) return `${libc} locale_provider builtin builtin_locale ${quoteLiteral(locale ?? 'C')}`
+  if (localeProvider === 'icu' && major >= 15)
+    return `${libc} locale_provider icu icu_locale ${quoteLiteral(locale ?? 'und')}`
+  if (localeProvider === 'builtin' && major >= 17)
+    return `${libc} locale_provider builtin builtin_locale ${quoteLiteral(locale ?? 'C')}`
   return major >= 15 ? `${libc} locale_provider libc` : libc
 }
 
 /** Without the right to create databases only the named one is left, and only when it holds nothing. */
-async function borrow(connection: ConnectionDescription, client: Client, major: number): Promise<ScratchDatabase> {
+async function borrow(
+  connection: ConnectionDescription,
+  client: Client,
+  major: number,
+): Promise<ScratchDatabase> {
   const {rows} = await client.query<{n: string}>(
     `select count(*) as n from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
       where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'`,
   )
   if (rows[0]?.n !== '0') {
-    throw new DbbakError('SCRATCH_NOT_AVAILABLE', `The role may not create databases on the test server, and ${connection.redacted()} is not empty.`, {
-      suggestions: ['On the test server: ALTER ROLE <role> CREATEDB', 'Or let TEST_DATABASE_URL name an empty database.'],
-    })
+    throw new DbbakError(
+      'SCRATCH_NOT_AVAILABLE',
+      `The role may not create databases on the test server, and ${connection.redacted()} is not empty.`,
+      {
+        suggestions: [
+          'On the test server: ALTER ROLE <role> CREATEDB',
+          'Or let TEST_DATABASE_URL name an empty database.',
+        ],
+      },
+    )
   }
-  return {connection, major, notes: ['The role may not create databases; the empty database of the URL was used.'], drop: () => emptyAgain(connection)}
+  return {
+    connection,
+    major,
+    notes: ['The role may not create databases; the empty database of the URL was used.'],
+    drop: () => emptyAgain(connection),
+  }
 }
 
 async function drop(server: ConnectionDescription, name: string): Promise<void> {
@@ -110,8 +148,11 @@ async function dropStale(client: Client): Promise<void> {
   for (const {name} of rows) {
     const [, date, time] = /^dbbak_verify_(\d{8})T(\d{6})_[0-9a-f]{6}$/.exec(name) ?? []
     if (!date || !time) continue
-    const madeAt = Date.parse(`${date.replace(/(....)(..)(..)/, '$1-$2-$3')}T${time.replace(/(..)(..)(..)/, '$1:$2:$3')}Z`)
-    if (Date.now() - madeAt > staleAfterMs) await client.query(`drop database if exists ${quoteIdentifier(name)}`).catch(() => {})
+    const madeAt = Date.parse(
+      `${date.replace(/(....)(..)(..)/, '$1-$2-$3')}T${time.replace(/(..)(..)(..)/, '$1:$2:$3')}Z`,
+    )
+    if (Date.now() - madeAt > staleAfterMs)
+      await client.query(`drop database if exists ${quoteIdentifier(name)}`).catch(() => {})
   }
 }
 
@@ -119,12 +160,25 @@ async function dropStale(client: Client): Promise<void> {
  * Refuses to test on the production database, told by the server's own identity and not by how the URLs are spelt.
  * @throws DbbakError TEST_DATABASE_IS_PRODUCTION
  */
-export async function refuseProduction(test: ConnectionDescription, production: ConnectionDescription): Promise<void> {
-  const [a, b] = await Promise.all([identity(test), identity(production).catch((error: unknown) => messageOf(error))])
+export async function refuseProduction(
+  test: ConnectionDescription,
+  production: ConnectionDescription,
+): Promise<void> {
+  const [a, b] = await Promise.all([
+    identity(test),
+    identity(production).catch((error: unknown) => messageOf(error)),
+  ])
   if (a !== b) return
-  throw new DbbakError('TEST_DATABASE_IS_PRODUCTION', `TEST_DATABASE_URL and DATABASE_URL are the same database (${test.redacted()}); restore tests never touch production.`, {
-    suggestions: ['Let TEST_DATABASE_URL name another server, or another database on this one.', 'Or test on this machine: dbbak verify --scratch local'],
-  })
+  throw new DbbakError(
+    'TEST_DATABASE_IS_PRODUCTION',
+    `TEST_DATABASE_URL and DATABASE_URL are the same database (${test.redacted()}); restore tests never touch production.`,
+    {
+      suggestions: [
+        'Let TEST_DATABASE_URL name another server, or another database on this one.',
+        'Or test on this machine: dbbak verify --scratch local',
+      ],
+    },
+  )
 }
 
 /** System identifier, start time of the server (where the first may not be asked), and the database's oid. */
@@ -132,7 +186,9 @@ async function identity(description: ConnectionDescription): Promise<string> {
   const {client} = await connect(description, {applicationName: 'dbbak verify'})
   try {
     const {systemIdentifier, database} = await describeServer(client)
-    const {rows} = await client.query<{started: string}>('select pg_catalog.pg_postmaster_start_time()::text as started')
+    const {rows} = await client.query<{started: string}>(
+      'select pg_catalog.pg_postmaster_start_time()::text as started',
+    )
     return `${systemIdentifier ?? rows[0]?.started}/${database.oid}`
   } finally {
     await client.end()

@@ -4,7 +4,14 @@ import {z} from 'zod'
 export const verificationLevels = ['checksum', 'archive', 'restore'] as const
 export type VerificationLevel = (typeof verificationLevels)[number]
 
-export const checkNames = ['file-exists', 'metadata-valid', 'checksum-valid', 'archive-readable', 'restore-test', 'data-integrity'] as const
+export const checkNames = [
+  'file-exists',
+  'metadata-valid',
+  'checksum-valid',
+  'archive-readable',
+  'restore-test',
+  'data-integrity',
+] as const
 export type CheckName = (typeof checkNames)[number]
 
 const difference = z.object({kind: z.string(), object: z.string(), expected: z.string(), found: z.string()})

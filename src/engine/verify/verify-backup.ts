@@ -8,7 +8,14 @@ import {activity, type Events} from '../events.js'
 import type {StoredBackup} from '../archive/open-archive.js'
 import {verificationName} from '../naming.js'
 import {testRestore} from './restore-test.js'
-import {checkNames, serializeVerification, type Check, type CheckName, type VerificationLevel, type VerificationRecord} from './verification-record.js'
+import {
+  checkNames,
+  serializeVerification,
+  type Check,
+  type CheckName,
+  type VerificationLevel,
+  type VerificationRecord,
+} from './verification-record.js'
 
 export interface VerifyDeps {
   search: ToolSearch
@@ -31,7 +38,11 @@ export type Verdict = VerificationRecord['verdict']
  * Runs the checks that the level asks for, one after the other; what comes after a failure is not run. The result is
  * kept beside the archive.
  */
-export async function verifyBackup(backup: StoredBackup, request: VerifyRequest, deps: VerifyDeps): Promise<VerificationRecord> {
+export async function verifyBackup(
+  backup: StoredBackup,
+  request: VerifyRequest,
+  deps: VerifyDeps,
+): Promise<VerificationRecord> {
   const start = performance.now()
   const checks = await runChecks(backup, request, deps)
   const record: VerificationRecord = {
@@ -56,9 +67,30 @@ async function runChecks(backup: StoredBackup, {level}: VerifyRequest, deps: Ver
   const steps: Step[] = [
     {name: 'file-exists', level: 'checksum', run: () => passing('file-exists', () => checkFiles(backup))},
     {name: 'metadata-valid', level: 'checksum', run: () => passing('metadata-valid', async () => {})}, // read and held to its schema already
-    {name: 'checksum-valid', level: 'checksum', run: () => passing('checksum-valid', () => watched(deps, `Reading ${entry.archive}`, (progress) => checkDigests(backup, deps.signal, progress)))},
-    {name: 'archive-readable', level: 'archive', run: () => passing('archive-readable', () => activity(deps.events, 'Unpacking the archive', () => readArchive(backup, deps)))},
-    {name: 'restore-test', level: 'restore', run: () => watched(deps, 'Restoring into a scratch database', (progress) => restoreTest(backup, deps, progress))},
+    {
+      name: 'checksum-valid',
+      level: 'checksum',
+      run: () =>
+        passing('checksum-valid', () =>
+          watched(deps, `Reading ${entry.archive}`, (progress) =>
+            checkDigests(backup, deps.signal, progress),
+          ),
+        ),
+    },
+    {
+      name: 'archive-readable',
+      level: 'archive',
+      run: () =>
+        passing('archive-readable', () =>
+          activity(deps.events, 'Unpacking the archive', () => readArchive(backup, deps)),
+        ),
+    },
+    {
+      name: 'restore-test',
+      level: 'restore',
+      run: () =>
+        watched(deps, 'Restoring into a scratch database', (progress) => restoreTest(backup, deps, progress)),
+    },
   ]
   const checks: Check[] = []
   const order: VerificationLevel[] = ['checksum', 'archive', 'restore']
@@ -68,18 +100,29 @@ async function runChecks(backup: StoredBackup, {level}: VerifyRequest, deps: Ver
   }
   const missing = checkNames.filter((name) => !checks.some((check) => check.name === name))
   const failed = checks.some(({status}) => status === 'failed')
-  return [...checks, ...missing.map((name) => notRun(name, failed, order.indexOf(levelOf(name)) <= order.indexOf(asked)))]
+  return [
+    ...checks,
+    ...missing.map((name) => notRun(name, failed, order.indexOf(levelOf(name)) <= order.indexOf(asked))),
+  ]
 }
 
 const levelOf = (name: CheckName): VerificationLevel =>
-  name === 'archive-readable' ? 'archive' : name === 'restore-test' || name === 'data-integrity' ? 'restore' : 'checksum'
+  name === 'archive-readable'
+    ? 'archive'
+    : name === 'restore-test' || name === 'data-integrity'
+      ? 'restore'
+      : 'checksum'
 
 function notRun(name: CheckName, failed: boolean, asked: boolean): Check {
   if (failed && asked) return {name, status: 'could-not-run', reason: 'An earlier check failed.'}
   return {name, status: 'not-asked'}
 }
 
-function watched<T>({events}: VerifyDeps, name: string, work: (progress: (bytes: number) => void) => Promise<T>): Promise<T> {
+function watched<T>(
+  {events}: VerifyDeps,
+  name: string,
+  work: (progress: (bytes: number) => void) => Promise<T>,
+): Promise<T> {
   return activity(events, name, () => work((bytes) => events.activityProgress?.({bytes})))
 }
 
@@ -93,19 +136,47 @@ async function passing(name: CheckName, work: () => Promise<void>): Promise<Chec
   }
 }
 
-const couldNotRun = new Set(['CLIENT_TOOLS_NOT_FOUND', 'CLIENT_TOOLS_TOO_OLD', 'SCRATCH_NOT_AVAILABLE', 'SCRATCH_FAILED', 'DOWNLOAD_REFUSED', 'TEST_DATABASE_URL_NOT_SET', 'SERVER_UNREACHABLE', 'AUTHENTICATION_FAILED', 'CONNECTION_LOST', 'PERMISSION_DENIED', 'DATABASE_NOT_FOUND', 'TLS_FAILED', 'SERVER_TOO_OLD', 'QUERY_FAILED'])
+const couldNotRun = new Set([
+  'CLIENT_TOOLS_NOT_FOUND',
+  'CLIENT_TOOLS_TOO_OLD',
+  'SCRATCH_NOT_AVAILABLE',
+  'SCRATCH_FAILED',
+  'DOWNLOAD_REFUSED',
+  'TEST_DATABASE_URL_NOT_SET',
+  'SERVER_UNREACHABLE',
+  'AUTHENTICATION_FAILED',
+  'CONNECTION_LOST',
+  'PERMISSION_DENIED',
+  'DATABASE_NOT_FOUND',
+  'TLS_FAILED',
+  'SERVER_TOO_OLD',
+  'QUERY_FAILED',
+])
 
 function failedCheck(name: CheckName, error: unknown): Check {
   if (!(error instanceof DbbakError)) throw error
-  if (error.code === 'INTERRUPTED' || error.code === 'TERMINATED' || error.code === 'TEST_DATABASE_IS_PRODUCTION') throw error
-  return {name, status: couldNotRun.has(error.code) ? 'could-not-run' : 'failed', reason: `${error.code}: ${error.message}`}
+  if (
+    error.code === 'INTERRUPTED' ||
+    error.code === 'TERMINATED' ||
+    error.code === 'TEST_DATABASE_IS_PRODUCTION'
+  )
+    throw error
+  return {
+    name,
+    status: couldNotRun.has(error.code) ? 'could-not-run' : 'failed',
+    reason: `${error.code}: ${error.message}`,
+  }
 }
 
 async function checkFiles({store, entry}: StoredBackup): Promise<void> {
   for (const {path, bytes} of entry.manifest.files) {
     const object = await store.head(path)
     if (!object) throw new DbbakError('ARCHIVE_MISSING', `${path} is not there.`)
-    if (object.size !== bytes) throw new DbbakError('ARCHIVE_SIZE_MISMATCH', `${path} has ${object.size} bytes; its manifest says ${bytes}.`)
+    if (object.size !== bytes)
+      throw new DbbakError(
+        'ARCHIVE_SIZE_MISMATCH',
+        `${path} has ${object.size} bytes; its manifest says ${bytes}.`,
+      )
   }
 }
 
@@ -114,22 +185,35 @@ async function readArchive(backup: StoredBackup, {search, signal}: VerifyDeps): 
   await readToEnd(backup, tools, definedOnly(search.env), signal)
 }
 
-export const dumpMajor = ({entry}: StoredBackup): number => Number.parseInt(entry.manifest.client.pgDumpVersion, 10)
-const serverMajor = ({entry}: StoredBackup): number => Number.parseInt(entry.manifest.database.serverVersion, 10)
+export const dumpMajor = ({entry}: StoredBackup): number =>
+  Number.parseInt(entry.manifest.client.pgDumpVersion, 10)
+const serverMajor = ({entry}: StoredBackup): number =>
+  Number.parseInt(entry.manifest.database.serverVersion, 10)
 
 /** The tools' environment without a database: no PG* variable may lead them anywhere. */
 function definedOnly(env: Record<string, string | undefined>): Record<string, string> {
-  return Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (value === undefined || name.startsWith('PG') ? [] : [[name, value]])))
+  return Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) =>
+      value === undefined || name.startsWith('PG') ? [] : [[name, value]],
+    ),
+  )
 }
 
-async function restoreTest(backup: StoredBackup, deps: VerifyDeps, onProgress: (bytes: number) => void): Promise<Check[]> {
+async function restoreTest(
+  backup: StoredBackup,
+  deps: VerifyDeps,
+  onProgress: (bytes: number) => void,
+): Promise<Check[]> {
   try {
     const tools = await toolsForRestore(dumpMajor(backup), deps.search)
     const server = await deps.scratchServer(serverMajor(backup))
     return await testRestore(backup, {server, tools, env: deps.search.env, signal: deps.signal, onProgress})
   } catch (error) {
     const failed = failedCheck('restore-test', error)
-    return [failed, {name: 'data-integrity', status: 'could-not-run', reason: failed.reason ?? messageOf(error)}]
+    return [
+      failed,
+      {name: 'data-integrity', status: 'could-not-run', reason: failed.reason ?? messageOf(error)},
+    ]
   }
 }
 
@@ -148,11 +232,18 @@ function levelReached(checks: Check[], asked: VerifyRequest['level']): Verificat
 }
 
 /** Kept only for backups that are there; a result that cannot be written is said and changes nothing. */
-async function keep({store, entry}: StoredBackup, record: VerificationRecord, {events}: VerifyDeps): Promise<void> {
+async function keep(
+  {store, entry}: StoredBackup,
+  record: VerificationRecord,
+  {events}: VerifyDeps,
+): Promise<void> {
   try {
     const text = Buffer.from(serializeVerification(record))
     await store.put(verificationName(entry.archive), Readable.from([text]), {overwrite: true})
   } catch (error) {
-    events.warning?.({code: 'VERIFICATION_NOT_KEPT', message: `The result could not be stored beside the backup: ${messageOf(error)}`})
+    events.warning?.({
+      code: 'VERIFICATION_NOT_KEPT',
+      message: `The result could not be stored beside the backup: ${messageOf(error)}`,
+    })
   }
 }

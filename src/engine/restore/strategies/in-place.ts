@@ -40,7 +40,12 @@ export interface ReplacedTarget {
  * the table checks. A failure, a kill of dbbak, of the tools or of the server at any moment before the commit leaves
  * the database as it was, since the server rolls back by itself.
  */
-export async function replaceInTransaction(backup: StoredBackup, target: Target, options: InPlaceOptions, deps: InPlaceDeps): Promise<ReplacedTarget> {
+export async function replaceInTransaction(
+  backup: StoredBackup,
+  target: Target,
+  options: InPlaceOptions,
+  deps: InPlaceDeps,
+): Promise<ReplacedTarget> {
   const {client} = target
   if (options.terminateConnections) refuseIfAnyLeft(await terminateSessions(client))
   try {
@@ -48,7 +53,10 @@ export async function replaceInTransaction(backup: StoredBackup, target: Target,
     const transaction = await transactionId(client)
     const {kept} = await emptyDatabase(client, target.server.isSuperuser)
     for (const name of kept) {
-      deps.events.warning?.({code: 'EXTENSION_KEPT', message: `The extension ${name} belongs to another role and was left as it is.`})
+      deps.events.warning?.({
+        code: 'EXTENSION_KEPT',
+        message: `The extension ${name} belongs to another role and was left as it is.`,
+      })
     }
     await restoreThroughSession(backup, target, options, deps)
     await prepareSession(client, 0)
@@ -61,9 +69,15 @@ export async function replaceInTransaction(backup: StoredBackup, target: Target,
 
 function refuseIfAnyLeft(left: OtherSession[]): void {
   if (left.length === 0) return
-  throw new DbbakError('RESTORE_FAILED', `${left.length} sessions are still connected and this role could not end them (pid ${left.map(({pid}) => pid).join(', ')}).`, {
-    suggestions: ['Stop what uses the database, or restore as a superuser or a member of pg_signal_backend.'],
-  })
+  throw new DbbakError(
+    'RESTORE_FAILED',
+    `${left.length} sessions are still connected and this role could not end them (pid ${left.map(({pid}) => pid).join(', ')}).`,
+    {
+      suggestions: [
+        'Stop what uses the database, or restore as a superuser or a member of pg_signal_backend.',
+      ],
+    },
+  )
 }
 
 async function transactionId(client: Client): Promise<string> {
@@ -71,10 +85,18 @@ async function transactionId(client: Client): Promise<string> {
   return rows[0]?.id ?? ''
 }
 
-async function restoreThroughSession(backup: StoredBackup, target: Target, options: InPlaceOptions, deps: InPlaceDeps): Promise<void> {
+async function restoreThroughSession(
+  backup: StoredBackup,
+  target: Target,
+  options: InPlaceOptions,
+  deps: InPlaceDeps,
+): Promise<void> {
   const loan = await lendSession(target.client, {
     inTransaction: true,
-    standIn: harmlessStatements({major: target.server.major, isSuperuser: target.server.isSuperuser}, (warning) => deps.events.warning?.(warning)),
+    standIn: harmlessStatements(
+      {major: target.server.major, isSuperuser: target.server.isSuperuser},
+      (warning) => deps.events.warning?.(warning),
+    ),
   })
   try {
     const {failure, stderr} = await runRestoreTool({
@@ -82,10 +104,17 @@ async function restoreThroughSession(backup: StoredBackup, target: Target, optio
       tools: target.tools,
       env: {...target.connection.toolEnvironment(deps.search.env), ...loan.environment},
       database: target.connection.databaseArgument(),
-      options: [...(options.noOwner ? ['--no-owner'] : []), ...(options.noPrivileges ? ['--no-privileges'] : [])],
+      options: [
+        ...(options.noOwner ? ['--no-owner'] : []),
+        ...(options.noPrivileges ? ['--no-privileges'] : []),
+      ],
       stopAtFirstError: true,
       signal: deps.signal,
-      onProgress: (bytes) => deps.events.activityProgress?.({bytes, totalBytes: backup.entry.manifest.uncompressedBytes || undefined}),
+      onProgress: (bytes) =>
+        deps.events.activityProgress?.({
+          bytes,
+          totalBytes: backup.entry.manifest.uncompressedBytes || undefined,
+        }),
     })
     if (failure) throw restoreFailed(failure, stderr)
   } catch (error) {
@@ -97,10 +126,14 @@ async function restoreThroughSession(backup: StoredBackup, target: Target, optio
 
 function restoreFailed(failure: DbbakError, stderr: string): DbbakError {
   const [first] = judgeMessages(stderr)
-  return new DbbakError('RESTORE_FAILED', first ? `The backup could not be restored: ${first.text}` : failure.message, {
-    cause: failure,
-    suggestions: ['Nothing was changed. Test the backup by itself: dbbak verify --level restore'],
-  })
+  return new DbbakError(
+    'RESTORE_FAILED',
+    first ? `The backup could not be restored: ${first.text}` : failure.message,
+    {
+      cause: failure,
+      suggestions: ['Nothing was changed. Test the backup by itself: dbbak verify --level restore'],
+    },
+  )
 }
 
 /** Commits; where the answer does not arrive, asks the server in a new session what became of the transaction. */
@@ -111,23 +144,41 @@ async function commit({client, connection}: Target, transaction: string): Promis
     const status = await transactionStatus(connection, transaction)
     if (status === 'committed') return
     const aborted = status === 'aborted' || !isConnectionError(cause)
-    throw new DbbakError(aborted ? 'RESTORE_FAILED' : 'ROLLBACK_FAILED', aborted ? `The server did not commit: ${messageOf(cause)}` : 'The connection was lost at the moment of the commit, and the server cannot be asked whether it happened.', {
-      cause,
-      details: {committed: aborted ? false : undefined},
-      suggestions: aborted ? [] : ['When the server is back, look whether the target holds the backup; if in doubt, restore again.'],
-    })
+    throw new DbbakError(
+      aborted ? 'RESTORE_FAILED' : 'ROLLBACK_FAILED',
+      aborted
+        ? `The server did not commit: ${messageOf(cause)}`
+        : 'The connection was lost at the moment of the commit, and the server cannot be asked whether it happened.',
+      {
+        cause,
+        details: {committed: aborted ? false : undefined},
+        suggestions: aborted
+          ? []
+          : [
+              'When the server is back, look whether the target holds the backup; if in doubt, restore again.',
+            ],
+      },
+    )
   }
 }
 
-const isConnectionError = (error: unknown) => typeof (error as {severity?: unknown}).severity !== 'string' || /^(08|57)/.test((error as {code?: string}).code ?? '')
+const isConnectionError = (error: unknown) =>
+  typeof (error as {severity?: unknown}).severity !== 'string' ||
+  /^(08|57)/.test((error as {code?: string}).code ?? '')
 
-async function transactionStatus(connection: Target['connection'], transaction: string): Promise<string | undefined> {
+async function transactionStatus(
+  connection: Target['connection'],
+  transaction: string,
+): Promise<string | undefined> {
   const deadline = performance.now() + 30_000
   while (performance.now() < deadline) {
     try {
       const {client} = await connect(connection, {applicationName: 'dbbak restore'})
       try {
-        const {rows} = await client.query<{status: string}>('select pg_catalog.pg_xact_status($1::xid8) as status', [transaction])
+        const {rows} = await client.query<{status: string}>(
+          'select pg_catalog.pg_xact_status($1::xid8) as status',
+          [transaction],
+        )
         if (rows[0] && rows[0].status !== 'in progress') return rows[0].status
       } finally {
         await client.end()
