@@ -1,5 +1,5 @@
 import type {Command} from '@oclif/core'
-import {nearestName} from '../library/nearest-name.js'
+import {nearestName} from '../support/nearest-name.js'
 import {redactSecrets} from '../library/redaction.js'
 import {DbbakError} from '../support/errors.js'
 import {hideValues, usageError} from './failure.js'

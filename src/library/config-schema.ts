@@ -1,6 +1,6 @@
 import {z} from 'zod'
 import {DbbakError} from '../support/errors.js'
-import {nearestName} from './nearest-name.js'
+import {nearestName} from '../support/nearest-name.js'
 
 /** A config file's settings, as documented for people and, through {@link configJsonSchema}, for editors. */
 export const configSchema = z.strictObject({

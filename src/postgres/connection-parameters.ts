@@ -1,3 +1,4 @@
+import {nearestName} from '../support/nearest-name.js'
 import {DbbakError} from '../support/errors.js'
 
 /** libpq's connection parameters, each with the environment variable that stands in for it where there is one. */
@@ -170,25 +171,5 @@ const nicknames: Record<string, Parameter> = {
 /** The known name that a mistyped one most likely meant. */
 export function nearest(typed: string, known: readonly string[]): string | undefined {
   const nickname = nicknames[typed.toLowerCase()]
-  if (nickname !== undefined && known.includes(nickname)) return nickname
-  const ranked = known
-    .map((name) => ({name, distance: editDistance(typed.toLowerCase(), name)}))
-    .sort((a, b) => a.distance - b.distance)
-  const best = ranked[0]
-  return best !== undefined && best.distance <= Math.max(2, Math.floor(typed.length / 3))
-    ? best.name
-    : undefined
-}
-
-function editDistance(from: string, to: string): number {
-  let last = Array.from({length: to.length + 1}, (_, j) => j)
-  for (let i = 1; i <= from.length; i++) {
-    const row = [i]
-    for (let j = 1; j <= to.length; j++) {
-      const replaced = last[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1)
-      row[j] = Math.min(last[j]! + 1, row[j - 1]! + 1, replaced)
-    }
-    last = row
-  }
-  return last[to.length]!
+  return nickname !== undefined && known.includes(nickname) ? nickname : nearestName(typed, known)
 }

@@ -116,7 +116,7 @@ export class ConnectionDescription {
     const {settings, files, hosts, passFile} = this.#parts
     const passwords = new Set(hosts.map((host) => this.#password(host)))
     const [password] = passwords
-    const secret =
+    const secret: Record<string, string> =
       passwords.size === 1 && password !== undefined ? {PGPASSWORD: password} : {PGPASSFILE: passFile.path}
     const connectTimeout = connectTimeoutSeconds(settings.connect_timeout)
     return toolVariables(inherited, {settings, files, hosts, secret, connectTimeout})

@@ -42,6 +42,11 @@ export function toolVariables(
   }
 }
 
+/** For a tool that is told by other means where to connect, or does not connect: no PG* variable leads it anywhere. */
+export function unconnectedVariables(inherited: Record<string, string | undefined>): Record<string, string> {
+  return inEnglish(withoutPostgres(inherited))
+}
+
 function withoutPostgres(inherited: Record<string, string | undefined>): Record<string, string> {
   const kept: Record<string, string> = {}
   for (const [name, value] of Object.entries(inherited)) {

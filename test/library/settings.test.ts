@@ -3,7 +3,7 @@ import {chmod, chown, mkdir, mkdtemp, realpath, rm, writeFile} from 'node:fs/pro
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {configJsonSchema} from '../../src/library/config-schema.js'
-import {nearestName} from '../../src/library/nearest-name.js'
+import {nearestName} from '../../src/support/nearest-name.js'
 import {redactSecrets} from '../../src/library/redaction.js'
 import {describeSettings, loadSettings} from '../../src/library/settings.js'
 

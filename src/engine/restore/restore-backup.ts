@@ -1,5 +1,6 @@
 import type {ToolSearch} from '../../postgres/client-tools.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
+import {unconnectedVariables} from '../../postgres/tool-environment.js'
 import type {StorageProvider} from '../../storage/provider.js'
 import type {Clock} from '../../support/clock.js'
 import {DbbakError, messageOf, withExitCode} from '../../support/errors.js'
@@ -121,11 +122,7 @@ async function verifyArchive(
   await activity(events, `Reading ${archive}`, () =>
     checkDigests(backup, signal, (bytes) => events.activityProgress?.({bytes})),
   )
-  const env = Object.fromEntries(
-    Object.entries(search.env).filter(
-      (pair): pair is [string, string] => pair[1] !== undefined && !pair[0].startsWith('PG'),
-    ),
-  )
+  const env = unconnectedVariables(search.env)
   await activity(events, 'Unpacking the archive', () => readToEnd(backup, tools, env, signal))
 }
 

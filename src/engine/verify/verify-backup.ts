@@ -1,5 +1,6 @@
 import {Readable} from 'node:stream'
 import {toolsForRestore, type ToolSearch} from '../../postgres/client-tools.js'
+import {unconnectedVariables} from '../../postgres/tool-environment.js'
 import type {ScratchServer} from '../../postgres/scratch/scratch.js'
 import type {Clock} from '../../support/clock.js'
 import {DbbakError, messageOf} from '../../support/errors.js'
@@ -182,22 +183,13 @@ async function checkFiles({store, entry}: StoredBackup): Promise<void> {
 
 async function readArchive(backup: StoredBackup, {search, signal}: VerifyDeps): Promise<void> {
   const tools = await toolsForRestore(dumpMajor(backup), search)
-  await readToEnd(backup, tools, definedOnly(search.env), signal)
+  await readToEnd(backup, tools, unconnectedVariables(search.env), signal)
 }
 
 export const dumpMajor = ({entry}: StoredBackup): number =>
   Number.parseInt(entry.manifest.client.pgDumpVersion, 10)
 const serverMajor = ({entry}: StoredBackup): number =>
   Number.parseInt(entry.manifest.database.serverVersion, 10)
-
-/** The tools' environment without a database: no PG* variable may lead them anywhere. */
-function definedOnly(env: Record<string, string | undefined>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(env).flatMap(([name, value]) =>
-      value === undefined || name.startsWith('PG') ? [] : [[name, value]],
-    ),
-  )
-}
 
 async function restoreTest(
   backup: StoredBackup,

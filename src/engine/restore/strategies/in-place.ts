@@ -4,6 +4,7 @@ import {emptyDatabase} from '../../../postgres/empty-database.js'
 import {harmlessStatements} from '../../../postgres/harmless-statements.js'
 import {lendSession} from '../../../postgres/lent-session.js'
 import {prepareSession} from '../../../postgres/server.js'
+import {unconnectedVariables} from '../../../postgres/tool-environment.js'
 import type {ToolSearch} from '../../../postgres/client-tools.js'
 import {DbbakError, messageOf} from '../../../support/errors.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
@@ -102,7 +103,7 @@ async function restoreThroughSession(
     const {failure, stderr} = await runRestoreTool({
       backup,
       tools: target.tools,
-      env: {...target.connection.toolEnvironment(deps.search.env), ...loan.environment},
+      env: {...unconnectedVariables(deps.search.env), PGUSER: target.server.role, ...loan.environment},
       database: target.connection.databaseArgument(),
       options: [
         ...(options.noOwner ? ['--no-owner'] : []),
