@@ -23,6 +23,12 @@ const levels: Record<Algorithm, {lowest: number; highest: number; usual: number}
 
 const chunkSize = 128 * 1024
 
+/**
+ * Level 1's table of matches, 2^13 entries instead of 2^14: rows of ids, numbers and times have many short chance
+ * matches that cost more than they save (a dump of 600 MB: 224.3 MB instead of 225.9, pg_dump's gzip 225.0).
+ */
+const smallHashLog = 13
+
 /** So low that a writer that waits for `drain` may use a chunk's memory again: it has been taken in by then. */
 const takenAtOnce = {writableHighWaterMark: 1}
 
@@ -62,7 +68,11 @@ export function compressor(choice: CompressionChoice): Duplex | undefined {
       return createZstdCompress({
         chunkSize,
         ...takenAtOnce,
-        params: {[constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1},
+        params: {
+          [constants.ZSTD_c_compressionLevel]: level,
+          [constants.ZSTD_c_checksumFlag]: 1,
+          ...(level === 1 ? {[constants.ZSTD_c_hashLog]: smallHashLog} : {}),
+        },
       })
     case 'gzip':
       return createGzip({chunkSize, ...takenAtOnce, level})

@@ -32,7 +32,7 @@ export function planBackup(request: BackupRequest, deps: BackupDeps): Promise<Ba
     try {
       const {server, connection, takenAt} = snapshot
       const tools = await toolsForDump(server.major, deps.search)
-      const {recorded} = chooseCompression(request, tools)
+      const {recorded} = chooseCompression(request, tools, server.database.sizeBytes)
       const relations = await snapshot.inTransaction((client) =>
         readRelations(client, request.selection, server.inRecovery),
       )
