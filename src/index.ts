@@ -16,6 +16,17 @@ export {
   type VerifiedBackup,
 } from './library/verify-backups.js'
 export {restoreBackup, type RestoreOptions} from './library/restore-backup.js'
+export {runDemo, type DemoOptions} from './library/demo.js'
+export type {
+  DemoDatabase,
+  DemoMeasures,
+  DemoResult,
+  DemoServer,
+  DemoStep,
+  DemoStepName,
+  DemoStory,
+} from './library/demo-steps.js'
+export type {DemoScratch} from './library/demo-server.js'
 export {diagnose, diagnosisError, type DoctorOptions, type Diagnosis} from './library/diagnose.js'
 export type {RunOptions} from './library/context.js'
 
@@ -33,6 +44,8 @@ export type {
 export type {Verdict} from './engine/verify/verify-backup.js'
 export type {ContentRecord, Manifest, SequenceRecord, TableRecord} from './engine/manifest.js'
 export type {Difference} from './engine/content/compare-content.js'
+export type {AccidentStatement} from './engine/demo/accident.js'
+export type {ShopDifference, ShopState, TableState} from './engine/demo/shop-state.js'
 export type {DoctorCheck} from './engine/doctor/diagnosis.js'
 export type {ByteProgress, Events, StageName, StageResult, StageStatus} from './engine/events.js'
 export type {Download, ScratchKind} from './postgres/scratch/scratch.js'

@@ -3,16 +3,9 @@ import {formatAge, formatBytes, formatCount, formatCountOf, formatDuration} from
 import {styleFor, symbolsFor} from './style.js'
 
 /** What the user sees before typing RESTORE. */
-export function planText({
-  backup,
-  target,
-  targetContent,
-  strategy,
-  strategyReason,
-  safetyBackup,
-  findings,
-}: RestorePlan): string {
-  const style = styleFor(process.stderr)
+export function planText(plan: RestorePlan, stream: NodeJS.WriteStream = process.stderr): string {
+  const {backup, target, targetContent, strategy, strategyReason, safetyBackup, findings} = plan
+  const style = styleFor(stream)
   const age = formatAge(Math.round((Date.now() - Date.parse(backup.snapshotAt)) / 1000))
   return [
     '',
@@ -28,11 +21,16 @@ export function planText({
 }
 
 /** A finished restore, for people. */
-export function restoreSummary({backup, target, stages, safetyBackup, dryRun}: RestoreResult): string {
+export function restoreSummary({backup, target, stages, safetyBackup, dryRun, plan}: RestoreResult): string {
   const style = styleFor(process.stdout)
   const symbols = symbolsFor(process.env)
   const total = stages.reduce((sum, {durationMs}) => sum + durationMs, 0)
-  if (dryRun) return `A dry run: ${backup.id} could be restored into ${target.database}; nothing was changed.`
+  if (dryRun) {
+    return [
+      ...(plan ? [planText(plan, process.stdout)] : []),
+      `A dry run: ${backup.id} could be restored into ${target.database}; nothing was changed.`,
+    ].join('\n')
+  }
   return [
     `${style.good(symbols.done)} ${style.bold(target.database)} holds ${backup.id} again (${formatDuration(total)}).`,
     ...stages.map(({name, status, durationMs, reason}) =>

@@ -57,6 +57,10 @@ export default class Restore extends DbbakCommand {
       allowNo: true,
       default: true,
     }),
+    'lock-timeout': Flags.string({
+      description: 'How long to wait for what another session has locked (default 30s).',
+      helpValue: 'TIME',
+    }),
     'dry-run': Flags.boolean({description: 'Run preflight and verify, print the plan, change nothing.'}),
   }
 
@@ -81,6 +85,7 @@ export default class Restore extends DbbakCommand {
       noOwner: flags['no-owner'],
       noPrivileges: flags['no-privileges'],
       analyze: flags.analyze,
+      lockTimeout: flags['lock-timeout'],
       dryRun: flags['dry-run'],
     })
     this.log(restoreSummary(result))

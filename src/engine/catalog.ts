@@ -1,8 +1,8 @@
 import {buffer} from 'node:stream/consumers'
 import type {StorageProvider} from '../storage/provider.js'
-import {DbbakError, messageOf} from '../support/errors.js'
+import {DbbakError, messageOf, type ErrorCode} from '../support/errors.js'
 import {maxManifestBytes, parseManifest, type Manifest} from './manifest.js'
-import {manifestEnding, verificationName} from './naming.js'
+import {globalsName, manifestEnding, verificationName} from './naming.js'
 import {parseVerification, type VerificationRecord} from './verify/verification-record.js'
 
 /** One backup as a destination has it. */
@@ -19,7 +19,7 @@ export interface CatalogEntry {
 export interface CatalogProblem {
   /** The manifest's key. */
   key: string
-  code: string
+  code: ErrorCode
   message: string
 }
 
@@ -58,11 +58,15 @@ export async function readCatalog(store: StorageProvider): Promise<Catalog> {
   return catalog
 }
 
+/** By the time of the snapshot: the text of a time may be written with more digits or fewer. */
 export function newestFirst(a: CatalogEntry, b: CatalogEntry): number {
-  if (a.manifest.snapshotAt !== b.manifest.snapshotAt)
-    return a.manifest.snapshotAt < b.manifest.snapshotAt ? 1 : -1
+  const difference = snapshotMs(b) - snapshotMs(a)
+  if (difference !== 0) return difference
   return a.manifest.id < b.manifest.id ? 1 : -1
 }
+
+/** When the backup's snapshot was taken, in milliseconds since 1970. */
+export const snapshotMs = ({manifest}: CatalogEntry): number => Date.parse(manifest.snapshotAt)
 
 /** @returns undefined when the manifest was removed meanwhile */
 async function readEntry(
@@ -70,6 +74,8 @@ async function readEntry(
   key: string,
   objects: Map<string, {key: string; size: number; modifiedAt: Date}>,
 ): Promise<CatalogEntry | undefined> {
+  const size = objects.get(key)?.size ?? 0
+  if (size > maxManifestBytes) throw tooLarge(key, size)
   const manifest = await readManifest(store, key)
   if (!manifest) return undefined
   const archive = key.slice(0, -manifestEnding.length)
@@ -98,25 +104,39 @@ function checkPresent({path, bytes}: Manifest['files'][number], objects: Map<str
 }
 
 /**
- * Reads one manifest and holds it to its own name: it may only speak of files that begin with its id.
+ * Reads one manifest and holds it to its own name: it may only speak of its own archive and globals.
  * @returns undefined when there is none
  */
 export async function readManifest(store: StorageProvider, key: string): Promise<Manifest | undefined> {
   const text = await readSmallObject(store, key, maxManifestBytes)
   if (text === undefined) return undefined
   const manifest = parseManifest(text, key)
-  const foreign = [key, ...manifest.files.map(({path}) => path)].find(
-    (path) => !path.startsWith(`${manifest.id}.`),
-  )
-  if (foreign === undefined) return manifest
-  throw new DbbakError(
-    'MANIFEST_INVALID',
-    `${key} is not a valid manifest: it is for ${manifest.id}, and ${foreign} does not belong to that.`,
-    {
-      suggestions: ['Use another backup: dbbak list'],
-    },
-  )
+  const fault = faultOfNames(manifest, key.slice(0, -manifestEnding.length))
+  if (fault === undefined) return manifest
+  throw new DbbakError('MANIFEST_INVALID', `${key} is not a valid manifest: ${fault}.`, {
+    suggestions: otherBackup,
+  })
 }
+
+const otherBackup = ['Use another backup: dbbak list']
+
+/** A manifest that names none of its archive's files, or another backup's, would vouch for what it does not hold. */
+function faultOfNames({id, format, files}: Manifest, archive: string): string | undefined {
+  if (!archive.startsWith(`${id}.`)) return `it is for ${id}, not for ${archive}`
+  const paths = files.map(({path}) => path)
+  const isOwn = (path: string) =>
+    path === globalsName(id) ||
+    (format === 'directory' ? /^[^/]+$/.test(restOf(path, `${archive}/`)) : path === archive)
+  const foreign = paths.find((path) => !isOwn(path))
+  if (foreign !== undefined) return `it is for ${id}, and ${foreign} does not belong to that`
+  if (new Set(paths).size < paths.length) return 'it names a file twice'
+  const first = format === 'directory' ? `${archive}/toc.dat` : archive
+  return paths.includes(first) ? undefined : `it does not name ${first}`
+}
+
+/** What follows a beginning; empty where it has another. */
+const restOf = (text: string, beginning: string): string =>
+  text.startsWith(beginning) ? text.slice(beginning.length) : ''
 
 async function readVerification(store: StorageProvider, archive: string): Promise<VerificationRecord | null> {
   try {
@@ -133,15 +153,21 @@ async function readSmallObject(
   limitBytes: number,
 ): Promise<string | undefined> {
   try {
-    const stream = await store.get(key, {end: limitBytes})
-    const content = await buffer(stream)
-    if (content.length > limitBytes)
-      throw new DbbakError('MANIFEST_INVALID', `${key} is larger than any manifest.`)
+    const content = await buffer(await store.get(key, {end: limitBytes}))
+    if (content.length > limitBytes) throw tooLarge(key, content.length)
     return content.toString('utf8')
   } catch (error) {
     if (error instanceof DbbakError && error.code === 'OBJECT_NOT_FOUND') return undefined
     throw error
   }
+}
+
+function tooLarge(key: string, bytes: number): DbbakError {
+  return new DbbakError(
+    'MANIFEST_INVALID',
+    `${key} is not a valid manifest: it has ${bytes} bytes, more than any manifest.`,
+    {suggestions: otherBackup},
+  )
 }
 
 function unclaimedObjects(

@@ -1,5 +1,5 @@
 import {DbbakError} from '../support/errors.js'
-import type {Catalog, CatalogEntry} from './catalog.js'
+import {snapshotMs, type Catalog, type CatalogEntry, type CatalogProblem} from './catalog.js'
 import {manifestEnding} from './naming.js'
 
 /** Which backup is meant. */
@@ -14,10 +14,10 @@ export function findBackup(catalog: Catalog, choice: BackupChoice, destination: 
   if ('name' in choice) return byName(catalog, choice.name, destination)
   const candidates = catalog.backups.filter(({manifest}) => manifest.kind === 'backup')
   if ('latest' in choice) return candidates[0] ?? none(`There is no backup at ${destination}.`)
-  const limit = choice.notAfter.toISOString()
+  const limitMs = choice.notAfter.getTime()
   return (
-    candidates.find(({manifest}) => manifest.snapshotAt <= limit) ??
-    none(`There is no backup at ${destination} from ${limit} or before.`)
+    candidates.find((entry) => snapshotMs(entry) <= limitMs) ??
+    none(`There is no backup at ${destination} from ${choice.notAfter.toISOString()} or before.`)
   )
 }
 
@@ -40,12 +40,33 @@ function byName({backups, problems}: Catalog, name: string, destination: string)
     )
   }
   const broken = problems.find(({key}) => key.startsWith(wanted))
-  if (broken) {
-    throw new DbbakError('MANIFEST_INVALID', `${name} is not a complete backup: ${broken.message}`, {
-      suggestions: ['Use another backup: dbbak list'],
-    })
-  }
+  if (broken) throw notComplete(name, broken)
   return none(`There is no backup ${name} at ${destination}.`)
+}
+
+/** A backup that was named and cannot be used, so that nothing was done. */
+function notComplete(name: string, {code, message, key}: CatalogProblem): DbbakError {
+  return new DbbakError(code, `${name} is not a complete backup: ${message}`, {
+    suggestions: ['Use another backup: dbbak list'],
+    details: {key},
+  }).during(3)
+}
+
+/**
+ * What by its name is a backup, newer than all that are complete, but is damaged or lacks a file: whoever asks for
+ * the newest should know of it.
+ */
+export function brokenSinceNewest({problems, backups}: Catalog): CatalogProblem[] {
+  const newest = backups.find(({manifest}) => manifest.kind === 'backup')
+  const newestMs = newest ? snapshotMs(newest) : -Infinity
+  return problems.filter(({key}) => (timeInName(key) ?? -Infinity) > newestMs)
+}
+
+function timeInName(key: string): number | undefined {
+  const [, date, hour, minute, second, ms] =
+    /_(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(\d\d)-(\d{3})Z\./.exec(key) ?? []
+  const time = Date.parse(`${date}T${hour}:${minute}:${second}.${ms}Z`)
+  return Number.isNaN(time) ? undefined : time // another program's file
 }
 
 function none(message: string): never {

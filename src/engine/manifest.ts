@@ -18,7 +18,8 @@ export const safePath = z
 
 export function isSafePath(path: string): boolean {
   // eslint-disable-next-line no-control-regex
-  if (/[\u0000-\u001f\u007f\\]/.test(path) || path.startsWith('/') || /^[A-Za-z]:/.test(path)) return false
+  if (/[\u0000-\u001f\u007f-\u009f\\]/.test(path) || path.startsWith('/') || /^[A-Za-z]:/.test(path))
+    return false
   return path.split('/').every((part) => part !== '' && part !== '.' && part !== '..')
 }
 
@@ -38,6 +39,8 @@ const sequence = z.object({
   name: z.string(),
   lastValue: bigNumber,
   isCalled: z.boolean(),
+  /** Begins again at its other end; absent where it does not. */
+  cycles: z.boolean().optional(),
   /** Sequences are not part of a snapshot: where one moved during the dump, its value before it. */
   movedFrom: z.object({lastValue: bigNumber, isCalled: z.boolean()}).optional(),
 })
@@ -53,7 +56,10 @@ const contentRecord = z.object({
   sequences: z.array(sequence),
   extensions: z.array(z.object({name: z.string(), version: z.string()})),
   largeObjects: count,
+  /** All roles that the dump names. */
   roles: z.array(z.string()),
+  /** Those of them that own something in it. */
+  owners: z.array(z.string()).optional(),
 })
 
 const selection = z.object({

@@ -64,7 +64,7 @@ export async function openDatabase({settings, ...context}: Context): Promise<Con
       'DATABASE_URL is not set, so it is not known which database is meant.',
       {
         suggestions: [
-          'export DATABASE_URL=postgresql://user:password@host:5432/database',
+          'export DATABASE_URL=postgresql://user@host:5432/database, with the password in PGPASSWORD or ~/.pgpass',
           "Or set libpq's own variables: export PGHOST=… PGDATABASE=… PGUSER=…",
           'Or see it work without a database of yours: dbbak demo',
         ],

@@ -4,12 +4,14 @@ import {
   restoreBackup as restoreInEngine,
   type Consent,
   type RestorePlan,
+  type RestoreRequest,
   type RestoreResult,
 } from '../engine/restore/restore-backup.js'
 import {parseCriticalTable} from '../engine/restore/table-checks.js'
+import {parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
 import {splitBackupName} from './backup-name.js'
-import {openContext, openDatabase, openStore, sourceOf, type RunOptions} from './context.js'
+import {openContext, type Context, openDatabase, openStore, sourceOf, type RunOptions} from './context.js'
 
 export interface RestoreOptions extends RunOptions {
   /** A backup's name, path or URL; without it `latest` or `at`. */
@@ -36,8 +38,12 @@ export interface RestoreOptions extends RunOptions {
   noOwner?: boolean | undefined
   noPrivileges?: boolean | undefined
   analyze?: boolean | undefined
+  /** How long to wait for something in the target that another session has locked: `30s`, `5min`. */
+  lockTimeout?: string | undefined
   dryRun?: boolean | undefined
 }
+
+const defaultLockTimeout = '30s'
 
 /** The staged restore; the result says what became of each stage and of the target. */
 export async function restoreBackup(options: RestoreOptions = {}): Promise<RestoreResult> {
@@ -46,32 +52,36 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
       suggestions: ['dbbak restore --latest', 'dbbak restore --latest --no-safety-backup --force'],
     })
   }
-  const criticalTables = (options.criticalTables ?? []).map(parseCriticalTable)
+  const context = await openContext(options, {
+    'database-url': options.databaseUrl,
+    'lock-timeout': options.lockTimeout,
+  })
+  const request = requestOf(options, context)
   const named = options.backup === undefined ? undefined : splitBackupName(options.backup)
-  const context = await openContext(options, {'database-url': options.databaseUrl})
   const connection = await openDatabase(context)
   const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
   const entry = findBackup(await readCatalog(store), choiceOf(options, named?.name), store.describe())
-  return restoreInEngine(
-    {store, entry},
-    {
-      criticalTables,
-      verify: options.verify ?? false,
-      noOwner: options.noOwner ?? false,
-      noPrivileges: options.noPrivileges ?? false,
-      terminateConnections: options.terminateConnections ?? false,
-      safetyBackup: options.safetyBackup ?? true,
-      analyze: options.analyze ?? true,
-      dryRun: options.dryRun ?? false,
-    },
-    {
-      ...context,
-      connection,
-      safetyStore: await openStore(context, options.safetyTo ?? context.settings.backupDir.value),
-      confirm: (plan) => consent(options, plan),
-      version: (await import('./version.js')).dbbakVersion,
-    },
-  )
+  return restoreInEngine({store, entry}, request, {
+    ...context,
+    connection,
+    safetyStore: await openStore(context, options.safetyTo ?? context.settings.backupDir.value),
+    confirm: (plan) => consent(options, plan),
+    version: (await import('./version.js')).dbbakVersion,
+  })
+}
+
+function requestOf(options: RestoreOptions, {settings}: Context): RestoreRequest {
+  return {
+    criticalTables: (options.criticalTables ?? []).map(parseCriticalTable),
+    verify: options.verify ?? false,
+    noOwner: options.noOwner ?? false,
+    noPrivileges: options.noPrivileges ?? false,
+    terminateConnections: options.terminateConnections ?? false,
+    safetyBackup: options.safetyBackup ?? true,
+    analyze: options.analyze ?? true,
+    lockTimeoutMs: parseDuration(settings.lockTimeout.value ?? defaultLockTimeout, '--lock-timeout'),
+    dryRun: options.dryRun ?? false,
+  }
 }
 
 async function consent({force, confirm}: RestoreOptions, plan: RestorePlan): Promise<Consent> {

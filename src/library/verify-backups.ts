@@ -1,6 +1,6 @@
 import type {StoredBackup} from '../engine/archive/open-archive.js'
-import {readCatalog, type Catalog} from '../engine/catalog.js'
-import {findBackup} from '../engine/find-backup.js'
+import {readCatalog, type Catalog, type CatalogProblem} from '../engine/catalog.js'
+import {brokenSinceNewest, findBackup} from '../engine/find-backup.js'
 import {refuseProduction} from '../engine/verify/scratch-database.js'
 import type {Check, VerificationLevel, VerificationRecord} from '../engine/verify/verification-record.js'
 import {verifyBackup, type Verdict, type VerifyDeps} from '../engine/verify/verify-backup.js'
@@ -12,7 +12,7 @@ import {
 } from '../postgres/scratch/scratch.js'
 import type {StorageProvider} from '../storage/provider.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
-import {splitBackupName} from './backup-name.js'
+import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {
   openContext,
   openDatabase,
@@ -53,11 +53,13 @@ export interface VerifyResult {
 /** Verifies one backup, the newest, or all; goes on after a failure. The verdict is the worst of all. */
 export async function verifyBackups(options: VerifyOptions = {}): Promise<VerifyResult> {
   return withExitCode(11, async () => {
-    const named = options.backup === undefined ? undefined : splitBackupName(options.backup)
+    const {backup, latest = false, all = false} = options
+    refuseSeveralWays('verify', {'--latest': latest, '--all': all, NAME: backup !== undefined})
+    const named = backup === undefined ? undefined : splitBackupName(backup)
     const context = await openContext(options, {'test-database-url': options.testDatabaseUrl})
     const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
     const catalog = await readCatalog(store)
-    const chosen = chooseBackups(catalog, options, named?.name, store)
+    const {broken, whole} = chooseBackups(catalog, options, named?.name, store)
     const scratch = scratchServers(context, options)
     try {
       const deps: VerifyDeps = {
@@ -65,8 +67,8 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
         scratchServer: scratch.get,
         version: (await import('./version.js')).dbbakVersion,
       }
-      const results: VerifiedBackup[] = options.all ? brokenManifests(catalog) : []
-      for (const backup of chosen)
+      const results = broken.map(failedAlready)
+      for (const backup of whole)
         results.push(summary(await verifyBackup(backup, {level: options.level ?? 'auto'}, deps)))
       return {destination: store.describe(), verdict: worst(results), results}
     } finally {
@@ -96,41 +98,59 @@ export function verificationError(result: VerifyResult): DbbakError | undefined 
   )
 }
 
+/** What is to be verified, and what can be said of already without reading an archive. */
+interface Chosen {
+  whole: StoredBackup[]
+  broken: CatalogProblem[]
+}
+
 function chooseBackups(
   catalog: Catalog,
-  options: VerifyOptions,
+  {all, latest}: VerifyOptions,
   name: string | undefined,
   store: StorageProvider,
-): StoredBackup[] {
-  if (options.all) {
-    if (catalog.backups.length + catalog.problems.length === 0)
-      findBackup(catalog, {latest: true}, store.describe())
-    return catalog.backups.map((entry) => ({store, entry}))
+): Chosen {
+  const newest = () => ({store, entry: findBackup(catalog, {latest: true}, store.describe())})
+  if (name !== undefined) return chooseByName(catalog, name, store)
+  if (latest) {
+    const broken = brokenSinceNewest(catalog)
+    return {broken, whole: broken.length > 0 && catalog.backups.length === 0 ? [] : [newest()]}
   }
-  if (name === undefined && !options.latest) {
-    throw new DbbakError('OPTION_INVALID', 'Which backup is meant?', {
-      suggestions: [
-        'dbbak verify --latest',
-        'dbbak verify --all',
-        'dbbak verify NAME, with a name from: dbbak list',
-      ],
-    })
+  if (all) {
+    const {problems: broken, backups} = catalog
+    if (broken.length + backups.length === 0) return {broken, whole: [newest()]} // says that there is none
+    return {broken, whole: backups.map((entry) => ({store, entry}))}
   }
-  return [{store, entry: findBackup(catalog, name === undefined ? {latest: true} : {name}, store.describe())}]
+  throw new DbbakError('OPTION_INVALID', 'Which backup is meant?', {
+    suggestions: [
+      'dbbak verify --latest',
+      'dbbak verify --all',
+      'dbbak verify NAME, with a name from: dbbak list',
+    ],
+  })
+}
+
+function chooseByName(catalog: Catalog, name: string, store: StorageProvider): Chosen {
+  try {
+    return {broken: [], whole: [{store, entry: findBackup(catalog, {name}, store.describe())}]}
+  } catch (error) {
+    const key = error instanceof DbbakError ? error.details?.key : undefined
+    const broken = catalog.problems.filter((problem) => problem.key === key)
+    if (broken.length === 0) throw error
+    return {broken, whole: []}
+  }
 }
 
 /** A manifest that cannot be used is a backup that failed its verification. */
-function brokenManifests({problems}: Catalog): VerifiedBackup[] {
-  return problems.map(({key, code, message}) => {
-    const name = code.startsWith('MANIFEST') ? 'metadata-valid' : 'file-exists'
-    return {
-      id: key,
-      verdict: 'failed',
-      level: 'checksum',
-      durationMs: 0,
-      checks: [{name, status: 'failed', reason: `${code}: ${message}`}],
-    }
-  })
+function failedAlready({key, code, message}: CatalogProblem): VerifiedBackup {
+  const name = code.startsWith('MANIFEST') ? 'metadata-valid' : 'file-exists'
+  return {
+    id: key,
+    verdict: 'failed',
+    level: 'checksum',
+    durationMs: 0,
+    checks: [{name, status: 'failed', reason: `${code}: ${message}`}],
+  }
 }
 
 const summary = ({id, verdict, level, checks, durationMs}: VerificationRecord): VerifiedBackup => ({

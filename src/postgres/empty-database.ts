@@ -1,27 +1,47 @@
 import type {Client} from 'pg'
 import {quoteIdentifier} from './identifiers.js'
+import {
+  resetDefaultPrivileges,
+  resetKeptSchemas,
+  resetPublicSchema,
+  resetSystemPrivileges,
+} from './reset-privileges.js'
+
+/** What had to stay, since it belongs to somebody else. */
+export interface Kept {
+  extensions: string[]
+  /** Schemas in which these extensions live; emptied of everything else. */
+  schemas: string[]
+}
 
 /**
  * Drops everything in a database that is not the server's own, also what no backup knows, so that a restore never
- * leaves a mix of old and new. Runs inside the caller's transaction. What the role may not drop and what came with
- * an extension that has to stay is left, and returned.
+ * leaves a mix of old and new. Runs inside the caller's transaction. Extensions of other roles stay, with what came
+ * with them, and are returned.
  */
-export async function emptyDatabase(client: Client, isSuperuser: boolean): Promise<{kept: string[]}> {
+export async function emptyDatabase(client: Client, isSuperuser: boolean): Promise<Kept> {
   // Event triggers first: they would fire on every DROP that follows.
   await dropAll(client, eventTriggers)
   await dropAll(client, publications)
-  const kept = await dropExtensions(client, isSuperuser)
   await dropAll(client, schemas)
   for (const sql of objectsOutsideTheirSchema) await dropAll(client, sql)
   for (const sql of schemaless) await dropAll(client, sql)
+  // After what uses them: an index whose operator class has options cannot be dropped through its extension.
+  const extensions = await dropExtensions(client, isSuperuser)
+  await dropAll(client, schemas)
   await dropLargeObjects(client)
   await resetDefaultPrivileges(client)
   await resetPublicSchema(client)
-  return {kept}
+  if (isSuperuser) await resetSystemPrivileges(client)
+  return {extensions, schemas: await resetKeptSchemas(client)}
 }
 
 const ofExtension = (catalog: string, oid: string) =>
   `exists (select from pg_catalog.pg_depend e where e.classid = 'pg_catalog.${catalog}'::pg_catalog.regclass and e.objid = ${oid} and e.deptype = 'e')`
+
+/** SQL: a part of something else that cannot be dropped by itself, like the constructors of a range type. */
+const partOfAnother = (catalog: string, oid: string) =>
+  `exists (select from pg_catalog.pg_depend whole where whole.classid = 'pg_catalog.${catalog}'::pg_catalog.regclass and whole.objid = ${oid} and whole.deptype = 'i')`
 
 /** Objects that initdb made; everything of users has a higher oid. */
 const firstUserOid = 16384
@@ -32,7 +52,7 @@ const userSchema = (column: string) =>
 const eventTriggers = `select format('drop event trigger %I', evtname) as sql from pg_catalog.pg_event_trigger t where not ${ofExtension('pg_event_trigger', 't.oid')}`
 const publications = `select format('drop publication %I', pubname) as sql from pg_catalog.pg_publication`
 
-/** Whole schemas, except public (which the server counts as its own) and those that an extension made or lives in. */
+/** Whole schemas, except public (which the server counts as its own) and those that an extension made or, while it is there, lives in. */
 const schemas = `
   select format('drop schema %I cascade', nspname) as sql from pg_catalog.pg_namespace n
    where nspname !~ '^pg_' and nspname not in ('information_schema', 'public') and not ${ofExtension('pg_namespace', 'n.oid')}
@@ -45,7 +65,7 @@ const objectsOutsideTheirSchema = [
   `select format('drop sequence if exists %s cascade', c.oid::pg_catalog.regclass) as sql
      from pg_catalog.pg_class c where relkind = 'S' and relpersistence <> 't' and ${userSchema('relnamespace')} and not ${ofExtension('pg_class', 'c.oid')}`,
   `select format('drop routine if exists %s cascade', p.oid::pg_catalog.regprocedure) as sql
-     from pg_catalog.pg_proc p where ${userSchema('pronamespace')} and not ${ofExtension('pg_proc', 'p.oid')}`,
+     from pg_catalog.pg_proc p where ${userSchema('pronamespace')} and not ${ofExtension('pg_proc', 'p.oid')} and not ${partOfAnother('pg_proc', 'p.oid')}`,
   `select format('drop type if exists %s cascade', t.oid::pg_catalog.regtype) as sql
      from pg_catalog.pg_type t where ${userSchema('typnamespace')} and not ${ofExtension('pg_type', 't.oid')} and typrelid = 0 and typtype <> 'm'
       and not exists (select from pg_catalog.pg_type element where element.typarray = t.oid)
@@ -73,9 +93,10 @@ function named(kind: string, catalog: string, name: string, namespace: string): 
 
 /** What belongs to the database and to no schema. */
 const schemaless = [
+  `select format('drop transform if exists for %s language %I cascade', trftype::pg_catalog.regtype, lanname) as sql from pg_catalog.pg_transform t join pg_catalog.pg_language l on l.oid = t.trflang where not ${ofExtension('pg_transform', 't.oid')}`,
   `select format('drop foreign data wrapper if exists %I cascade', fdwname) as sql from pg_catalog.pg_foreign_data_wrapper w where w.oid >= ${firstUserOid} and not ${ofExtension('pg_foreign_data_wrapper', 'w.oid')}`,
   `select format('drop server if exists %I cascade', srvname) as sql from pg_catalog.pg_foreign_server s where not ${ofExtension('pg_foreign_server', 's.oid')}`,
-  `select format('drop cast if exists (%s as %s) cascade', castsource::pg_catalog.regtype, casttarget::pg_catalog.regtype) as sql from pg_catalog.pg_cast c where c.oid >= ${firstUserOid} and not ${ofExtension('pg_cast', 'c.oid')}`,
+  `select format('drop cast if exists (%s as %s) cascade', castsource::pg_catalog.regtype, casttarget::pg_catalog.regtype) as sql from pg_catalog.pg_cast c where c.oid >= ${firstUserOid} and not ${ofExtension('pg_cast', 'c.oid')} and not ${partOfAnother('pg_cast', 'c.oid')}`,
   `select format('drop language if exists %I cascade', lanname) as sql from pg_catalog.pg_language l where l.oid >= ${firstUserOid} and not ${ofExtension('pg_language', 'l.oid')}`,
   `select format('drop access method if exists %I cascade', amname) as sql from pg_catalog.pg_am a where a.oid >= ${firstUserOid} and not ${ofExtension('pg_am', 'a.oid')}`,
 ]
@@ -111,43 +132,4 @@ async function dropExtensions(client: Client, isSuperuser: boolean): Promise<str
 
 async function dropLargeObjects(client: Client): Promise<void> {
   await client.query('select count(pg_catalog.lo_unlink(oid)) from pg_catalog.pg_largeobject_metadata')
-}
-
-/** Puts ALTER DEFAULT PRIVILEGES back to what the server has without them. */
-async function resetDefaultPrivileges(client: Client): Promise<void> {
-  const {rows} = await client.query<{sql: string}>(`
-    with entry as (
-      select d.oid, d.defaclobjtype, pg_catalog.pg_get_userbyid(d.defaclrole) as role, n.nspname,
-             case d.defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions' when 'T' then 'types'
-                  when 'n' then 'schemas' when 'L' then 'large objects' end as objects,
-             (select string_agg(distinct case when a.grantee = 0 then 'public' else quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) end, ', ')
-                from pg_catalog.aclexplode(d.defaclacl) a) as grantees
-        from pg_catalog.pg_default_acl d left join pg_catalog.pg_namespace n on n.oid = d.defaclnamespace)
-    select format('alter default privileges for role %I %s revoke all on %s from %s', role, coalesce(format('in schema %I', nspname), ''), objects, grantees) as sql
-      from entry where grantees is not null
-    union all
-    select format('alter default privileges for role %I grant all on %s to %I', role, objects, role) from entry where nspname is null
-    union all
-    select format('alter default privileges for role %I grant %s on %s to public', role, case defaclobjtype when 'f' then 'execute' else 'usage' end, objects)
-      from entry where nspname is null and defaclobjtype in ('f', 'T')`)
-  for (const {sql} of rows) await client.query(sql)
-}
-
-/** The public schema as a new database has it, where the role may change it. */
-async function resetPublicSchema(client: Client): Promise<void> {
-  const {rows} = await client.query<{mine: boolean; major: number; owner: string}>(
-    `select pg_catalog.pg_has_role(nspowner, 'usage') as mine, quote_ident(pg_catalog.pg_get_userbyid(nspowner)) as owner, pg_catalog.current_setting('server_version_num')::int / 10000 as major
-       from pg_catalog.pg_namespace where nspname = 'public'`,
-  )
-  const [schema] = rows
-  if (!schema) return void (await client.query('create schema public'))
-  if (!schema.mine) return
-  const grantees = await client.query<{name: string}>(
-    `select distinct case when a.grantee = 0 then 'public' else quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) end as name
-       from pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a where n.nspname = 'public'`,
-  )
-  for (const {name} of grantees.rows) await client.query(`revoke all on schema public from ${name} cascade`)
-  await client.query(`grant all on schema public to ${schema.owner}`)
-  await client.query(`comment on schema public is 'standard public schema'`)
-  await client.query(`grant ${schema.major >= 15 ? 'usage' : 'all'} on schema public to public`)
 }

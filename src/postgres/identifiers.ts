@@ -38,8 +38,11 @@ export function parsePattern(pattern: string): NamePattern {
       else quoted = !quoted
     } else if (character === '.' && !quoted) parts.push('')
     else if (character === '[' && pattern[i + 1] === ']' && !quoted) add('\\[')
-    else add(quoted ? literal(character) : (wildcards[character] ?? character.toLowerCase()))
+    else add(quoted ? literal(character) : (wildcards[character] ?? inLowerCase(character)))
   }
   const anchored = parts.map((part) => `^(${part})$`)
   return {schema: anchored.at(-2), name: anchored.at(-1) as string}
 }
+
+/** As pg_dump folds: plain Latin letters alone. */
+const inLowerCase = (character: string) => (/[A-Z]/.test(character) ? character.toLowerCase() : character)

@@ -17,3 +17,17 @@ export async function claimDatabase(client: Client, mode: 'shared' | 'exclusive'
   ])
   return rows[0]?.got === true
 }
+
+/** Who has claimed the database one is connected to: one phrase each. */
+export async function claimHolders(client: Client): Promise<string[]> {
+  const {rows} = await client.query<{phrase: string}>(
+    `select pg_catalog.format('%s, process %s, since %s', coalesce(nullif(a.application_name, ''), 'a session'), l.pid,
+            pg_catalog.to_char(a.backend_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')) as phrase
+       from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+      where l.locktype = 'advisory' and l.granted and l.classid = $1 and l.objid = $2 and l.pid <> pg_catalog.pg_backend_pid()
+        and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+      order by a.backend_start`,
+    [lockClass, databaseContent],
+  )
+  return rows.map(({phrase}) => phrase)
+}

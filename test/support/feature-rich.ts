@@ -1,5 +1,5 @@
 import {fileURLToPath} from 'node:url'
-import {quoteIdentifier} from "../../src/postgres/identifiers.js"
+import {quoteIdentifier} from '../../src/postgres/identifiers.js'
 import type {TestServer} from './servers.js'
 
 const script = (name: string) => ({file: fileURLToPath(new URL(`./${name}.sql`, import.meta.url))})

@@ -1,10 +1,20 @@
 import {mkdtemp, rm} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
-import {restoreBackup, takeBackup, type BackupOptions, type RestoreOptions} from '../../src/index.js'
-import {toolsForDump, type ClientTools} from '../../src/postgres/client-tools.js'
+import {
+  restoreBackup,
+  takeBackup,
+  verifyBackups,
+  type BackupOptions,
+  type Manifest,
+  type RestoreOptions,
+  type VerifiedBackup,
+  type VerifyOptions,
+} from '../../src/index.js'
+import {findClientTools, toolsForDump, type ClientTools} from '../../src/postgres/client-tools.js'
+import {clientTools18} from './client-tools-18.js'
 import {comparableDump, dumpDifferences, type ComparableDump} from './same-dump.js'
-import {startServer, type TestServer} from './servers.js'
+import {startServer, type ServerRequest, type TestServer} from './servers.js'
 
 /** A server, a folder for backups, and the client tools: what it takes to back up and restore. */
 export interface RoundTrip {
@@ -12,7 +22,10 @@ export interface RoundTrip {
   tools: ClientTools
   /** What was warned of, by code, since the last `restoreInto`. */
   warnings: string[]
-  backUp(source: string, options?: BackupOptions): Promise<void>
+  /** Where backups go. */
+  backups: string
+  backUp(source: string, options?: BackupOptions): Promise<Manifest>
+  verify(options?: VerifyOptions): Promise<VerifiedBackup>
   /** Restores the newest backup. @param target a database's name, or a URL */
   restoreInto(target: string, options?: RestoreOptions): Promise<void>
   /** How pg_dump's dumps of two databases differ; the first's is made once. */
@@ -20,18 +33,17 @@ export interface RoundTrip {
   end(): Promise<void>
 }
 
-/** @param pgBin the folder of the client tools, where they are not the installed ones */
-export async function openRoundTrip({
-  major,
-  pgBin,
-}: {
-  major: number
+export interface RoundTripRequest extends ServerRequest {
+  /** The folder of the client tools, where they are not the installed ones. */
   pgBin?: string | undefined
-}): Promise<RoundTrip> {
+}
+
+export async function openRoundTrip({pgBin: chosen, ...request}: RoundTripRequest = {}): Promise<RoundTrip> {
   const folder = await mkdtemp(join(tmpdir(), 'round-trip-'))
-  const server = await startServer({major})
+  const server = await startServer(request)
+  const pgBin = chosen ?? (await fittingTools(server.major))
   const env = {PATH: process.env.PATH, HOME: folder, ...(pgBin ? {DBBAK_PG_BIN: pgBin} : {})}
-  const tools = await toolsForDump(major, {env, pgBin})
+  const tools = await toolsForDump(server.major, {env, pgBin})
   const known = new Map<string, ComparableDump>()
   const warnings: string[] = []
   const dump = async (database: string) => comparableDump(tools, await server.describe(database))
@@ -44,8 +56,19 @@ export async function openRoundTrip({
     server,
     tools,
     warnings,
+    backups: join(folder, 'backups'),
     async backUp(source, options = {}) {
-      await takeBackup({...run, databaseUrl: server.url(source), ...options})
+      return (await takeBackup({...run, databaseUrl: server.url(source), ...options})).backup
+    },
+    async verify(options = {}) {
+      const {results} = await verifyBackups({
+        ...run,
+        latest: true,
+        level: 'restore',
+        testDatabaseUrl: server.url(),
+        ...options,
+      })
+      return results[0]
     },
     async restoreInto(target, options = {}) {
       warnings.length = 0
@@ -62,4 +85,11 @@ export async function openRoundTrip({
       await rm(folder, {recursive: true})
     },
   }
+}
+
+/** The folder of the tools of 18 where no installed ones are new enough. */
+async function fittingTools(major: number): Promise<string | undefined> {
+  const installed = await findClientTools({env: process.env})
+  if (installed.some((tools) => tools.major >= major)) return undefined
+  return (await clientTools18()).folder
 }

@@ -41,7 +41,7 @@ function parseDump(text: string): ComparableDump {
       continue
     }
     dump.statements.push(line.replace(/^(\\(?:un)?restrict) \w+$/, '$1'))
-    if (/^COPY .* FROM stdin;$/.test(line)) {
+    if (/ FROM stdin;$/.test(line)) {
       copied = dump.rows.get(line) ?? []
       dump.rows.set(line, copied)
     }

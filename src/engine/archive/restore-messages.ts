@@ -1,36 +1,60 @@
-/** One error that pg_restore or psql reported, in the server's words. */
+/** One error that pg_restore or psql reported. */
 export interface RestoreMessage {
+  /** In the server's words, with the beginning of the statement that it is about. */
   text: string
-  meaning: 'harmless' | 'role-missing' | 'extension-missing' | 'error'
+  meaning: 'harmless' | 'role-missing' | 'extension-missing' | 'something-missing' | 'error'
 }
 
 const meanings: [RegExp, RestoreMessage['meaning']][] = [
   // pg_restore 17 and newer set it in every session; older servers do not have it, and nothing depends on it.
   [/unrecognized configuration parameter "transaction_timeout"/, 'harmless'],
   [/must be owner of extension/, 'harmless'],
-  [/role "(.*)" does not exist/, 'role-missing'],
+  // The second is said of a comment, after a policy for such a role.
+  [/role "(.*)" does not exist|policy ".*" for table ".*" does not exist/, 'role-missing'],
   [
-    /extension "(.*)" is not available|could not open extension control file|has no installation script|access method ".*" does not exist/,
+    /extension "(.*)" is not available|required extension "(.*)" is not installed|could not open extension control file|has no installation script|access method ".*" does not exist|could not access file ".*": No such file/,
     'extension-missing',
   ],
+  [/ does not exist|has no default operator class/, 'something-missing'],
 ]
+
+/** A server's error as a tool passes it on; psql says nothing before it when it reads from its standard input. */
+const serverError = /^(?:(?:psql|pg_restore)\b.*?\b)?(?:ERROR|FATAL|PANIC): +(.*)$/
+
+/** pg_restore's own errors, without a server's behind them. */
+const ownError = /^pg_restore: error: (?!could not execute query|COPY failed for table)(.*)$/
 
 /**
  * The errors among a tool's messages, each judged by name: a missing role leaves every row in place, a failed COPY
  * an empty table. What is not known to be harmless is an error.
  */
 export function judgeMessages(stderr: string): RestoreMessage[] {
-  const texts = [...stderr.matchAll(/^.*?\b(?:ERROR|FATAL|PANIC): +(.*)$/gm)].map(([, text = '']) =>
-    text.trim(),
-  )
-  // pg_restore's own errors, without a server's behind them.
-  const own = [
-    ...stderr.matchAll(/^pg_restore: error: (?!could not execute query|COPY failed for table)(.*)$/gm),
-  ]
-    .map(([, text = '']) => text.trim())
-    .filter((text) => !/\b(?:ERROR|FATAL): /.test(text))
-  return [...texts, ...own].map((text) => ({
-    text,
-    meaning: meanings.find(([words]) => words.test(text))?.[1] ?? 'error',
-  }))
+  const messages: RestoreMessage[] = []
+  let text = ''
+  let statement = ''
+  const end = () => {
+    const meaning = meanings.find(([words]) => words.test(text))?.[1] ?? 'error'
+    if (text) messages.push({text: statement ? `${text} (${statement})` : text, meaning})
+    statement = text = ''
+  }
+  for (const line of stderr.split('\n')) {
+    const error = serverError.exec(line)?.[1] ?? ownError.exec(line)?.[1]
+    if (error !== undefined) {
+      end()
+      text = error.trim()
+      statement = beginningOf(/COPY failed for table "(.*)": ERROR/.exec(line)?.[1])
+    } else if (text && !statement) {
+      statement = beginningOf(/^(?:Command was|STATEMENT): +(.*)$/.exec(line)?.[1])
+    }
+  }
+  end()
+  return messages
+}
+
+const shownCharacters = 120
+
+/** What a statement is about; without options, which may hold a password, and without a body. */
+function beginningOf(statement: string | undefined): string {
+  const [beginning = ''] = (statement ?? '').split(/ \(|;| AS\b| OPTIONS\b| CONNECTION\b/)
+  return beginning.slice(0, shownCharacters).trim()
 }

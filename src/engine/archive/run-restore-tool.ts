@@ -102,7 +102,13 @@ function restoreOptions({options, stopAtFirstError}: RestoreToolRequest, format:
 }
 
 function psqlOptions({stopAtFirstError}: RestoreToolRequest): string[] {
-  return ['--no-psqlrc', '--quiet', `--set=ON_ERROR_STOP=${stopAtFirstError ? 1 : 0}`, `--output=${devNull}`]
+  return [
+    '--no-psqlrc',
+    '--quiet',
+    '--echo-errors',
+    `--set=ON_ERROR_STOP=${stopAtFirstError ? 1 : 0}`,
+    `--output=${devNull}`,
+  ]
 }
 
 async function outcome(tool: RunningTool): Promise<RestoreToolResult> {

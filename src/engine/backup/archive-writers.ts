@@ -11,7 +11,8 @@ import {startDump, type DumpRequest, type ToolContext} from '../../postgres/dump
 import {guardian} from '../../support/guardian.js'
 import type {ArchiveFile, Compression} from '../manifest.js'
 import {dumpBytes, type StreamCounter} from './dump-stream.js'
-import {alive, everywhere, storeEverywhere, type Branch} from './fan-out.js'
+import {dumpFiles} from './dump-folder.js'
+import {alive, putEverywhere, storeEverywhere, type Branch} from './fan-out.js'
 
 export interface WriteRequest {
   tools: ClientTools
@@ -59,7 +60,7 @@ export async function writeDirectory(request: WriteRequest): Promise<WrittenArch
     const tool = startDump(request.tools, {...request.dump, folder}, request.context)
     await watchSize(folder, request.onProgress, () => tool.finished)
     const files: ArchiveFile[] = []
-    for (const name of (await readdir(folder)).sort()) files.push(await storeFile(request, folder, name))
+    for (const name of await dumpFiles(folder)) files.push(await storeFile(request, folder, name))
     return {files, uncompressedBytes: files.reduce((sum, {bytes}) => sum + bytes, 0)}
   } finally {
     await rm(work.path, {recursive: true, force: true})
@@ -84,7 +85,7 @@ async function storeFile(
   const key = `${archive}/${name}`
   const sum = await digestOf(createReadStream(file), {signal})
   const last = alive(branches).at(-1)
-  await everywhere(branches, async (store) => {
+  await putEverywhere(branches, key, async (store) => {
     // The last one may take the file itself; the others copy it while it is still there.
     if (store.adopt && store === last?.store && alive(branches).length === 1)
       await store.adopt(key, file, {signal})

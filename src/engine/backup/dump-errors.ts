@@ -1,22 +1,30 @@
 import type {Client} from 'pg'
-import {qualified} from '../../postgres/identifiers.js'
+import {asQueryError} from '../../postgres/connect.js'
+import {qualified, quoteIdentifier} from '../../postgres/identifiers.js'
 import {exclusiveLockHolders} from '../../postgres/server.js'
 import {DbbakError} from '../../support/errors.js'
+
+/** Whom to ask for particulars, and who was reading. */
+export interface Reader {
+  /** A session on the same server. */
+  client: Client
+  server: {role: string}
+}
 
 /** What pg_dump's words mean. The first that fits counts. */
 const meanings: {
   words: RegExp
-  explain: (stderr: string, client: Client) => Promise<DbbakError> | DbbakError
+  explain: (words: string, reader: Reader) => Promise<DbbakError> | DbbakError
 }[] = [
-  {words: /lock timeout|could not obtain lock/i, explain: (_, client) => lockTimeout(client)},
+  {words: /lock timeout|could not obtain lock/i, explain: (_, {client}) => lockTimeout(client)},
   {words: /out of shared memory|max_locks_per_transaction/i, explain: () => lockTableTooSmall()},
-  {words: /row-level security/i, explain: (stderr) => rowSecurity(stderr)},
+  {words: /row-level security/i, explain: rowSecurity},
   {
     words:
       /invalid memory alloc request size|cannot enlarge string buffer|out of memory|result of (bytea )?.*too (long|large)/i,
-    explain: valueTooLarge,
+    explain: (words, {client}) => valueTooLarge(words, client),
   },
-  {words: /permission denied/i, explain: (stderr) => permissionDenied(stderr)},
+  {words: /permission denied/i, explain: permissionDenied},
   {
     words: /server closed the connection|terminating connection|connection to server was lost/i,
     explain: (stderr) => connectionLost(stderr),
@@ -30,19 +38,31 @@ const meanings: {
   },
 ]
 
-/**
- * Turns the failure of pg_dump into what happened, with what to do about it.
- * @param client a session on the same server, to ask it for particulars
- */
-export async function explainDumpFailure(error: unknown, client: Client): Promise<unknown> {
+/** Turns the failure of pg_dump into what happened, with what to do about it. */
+export async function explainDumpFailure(error: unknown, reader: Reader): Promise<unknown> {
   if (!(error instanceof DbbakError) || error.code !== 'TOOL_FAILED') return error
   const stderr = typeof error.details?.stderr === 'string' ? error.details.stderr : ''
   const meaning = meanings.find(({words}) => words.test(stderr))
   if (!meaning) return new DbbakError('DUMP_FAILED', `${error.message} No backup was made.`, {cause: error})
   try {
-    return await meaning.explain(stderr, client)
+    return await meaning.explain(stderr, reader)
   } catch {
     return new DbbakError('DUMP_FAILED', `${error.message} No backup was made.`, {cause: error})
+  }
+}
+
+/** Turns the failure of a query of ours into the same errors that pg_dump's words are turned into. */
+export async function explainQueryFailure(error: unknown, doing: string, reader: Reader): Promise<unknown> {
+  const known = asQueryError(error, doing)
+  switch (known.code) {
+    case 'LOCK_TIMEOUT':
+      return lockTimeout(reader.client).catch(() => known)
+    case 'ROW_SECURITY':
+      return rowSecurity(known.message, reader)
+    case 'PERMISSION_DENIED':
+      return permissionDenied(known.message, reader)
+    default:
+      return known
   }
 }
 
@@ -58,7 +78,10 @@ export async function lockTimeout(client: Client): Promise<DbbakError> {
 }
 
 export function lockTableTooSmall(tables?: number, recommended = 256): DbbakError {
-  const many = tables === undefined ? 'the tables of this database' : `the ${tables} tables of this database`
+  const many =
+    tables === undefined
+      ? 'the tables of this database'
+      : `the ${tables} tables, views and sequences of this database`
   return new DbbakError(
     'LOCK_TABLE_TOO_SMALL',
     `The server's lock table is too small to dump ${many} in one transaction; its size is set by max_locks_per_transaction.`,
@@ -71,28 +94,29 @@ export function lockTableTooSmall(tables?: number, recommended = 256): DbbakErro
   )
 }
 
-function rowSecurity(stderr: string): DbbakError {
-  const table = /policy for table "([^"]+)"/.exec(stderr)?.[1]
+function rowSecurity(words: string, {server: {role}}: Reader): DbbakError {
+  const table = /policy for table "([^"]+)"/.exec(words)?.[1]
   return new DbbakError(
     'ROW_SECURITY',
-    `Row-level security hides rows${table ? ` of table ${table}` : ''} from this role: a dump by it would not be complete, so none was made.`,
+    `Row-level security hides rows${table ? ` of table ${table}` : ''} from the role ${role}: a dump by it would not be complete, so none was made.`,
     {
       suggestions: [
-        'Back up as the owner of the tables, as a superuser, or as a role that may see everything: ALTER ROLE <role> BYPASSRLS',
+        `Let it see everything, as a superuser: ALTER ROLE ${quoteIdentifier(role)} BYPASSRLS`,
+        'Or back up as the owner of the tables or as a superuser.',
       ],
     },
   )
 }
 
-function permissionDenied(stderr: string): DbbakError {
-  const object = /permission denied for (.+)/.exec(stderr)?.[1]?.trim()
+function permissionDenied(words: string, {server: {role}}: Reader): DbbakError {
+  const object = /permission denied for ([^\n]+?)\.?$/m.exec(words)?.[1]?.trim()
   return new DbbakError(
     'PERMISSION_DENIED',
-    `The role may not read everything: permission denied for ${object ?? 'an object'}.`,
+    `The role ${role} may not read everything: permission denied for ${object ?? 'an object'}.`,
     {
       suggestions: [
-        'Give it the right to read: GRANT pg_read_all_data TO <role> (PostgreSQL 14 and newer)',
-        'Or leave that part out: dbbak backup --exclude-schema NAME',
+        `Let it read, as a superuser: GRANT pg_read_all_data TO ${quoteIdentifier(role)} (PostgreSQL 14 and newer)`,
+        'Or leave that part out: dbbak backup --exclude-schema NAME, or --exclude-table NAME',
       ],
     },
   )

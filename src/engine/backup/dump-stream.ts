@@ -1,16 +1,15 @@
 import type {RunningTool} from '../../postgres/run-tool.js'
 import {DbbakError} from '../../support/errors.js'
+import {ArchiveFollower} from './archive-follower.js'
+import {NotAnArchive} from './archive-toc.js'
 
 export interface StreamCounter {
   bytes: number
 }
 
-/** What the last bytes of a plain dump say when it is whole. */
-const plainTrailer = '-- PostgreSQL database dump complete'
-
 /**
  * The dump's bytes. The stream ends only when pg_dump has ended well: whatever stores it sees a failure, not an end,
- * when pg_dump fails after its last byte, writes nothing, or writes something that is no dump.
+ * when pg_dump fails after its last byte, writes nothing, or writes something that is no whole dump.
  * @param pieces pg_dump's output; what is yielded is valid only until the next is asked for
  */
 export async function* dumpBytes(
@@ -20,28 +19,54 @@ export async function* dumpBytes(
   counter: StreamCounter,
   onProgress: (bytes: number) => void,
 ): AsyncGenerator<Buffer> {
-  let tail = Buffer.alloc(0)
+  const follower = format === 'custom' ? new ArchiveFollower() : new ScriptFollower()
   for await (const chunk of pieces) {
-    if (counter.bytes === 0) checkHead(chunk, format)
     counter.bytes += chunk.length
-    if (format === 'plain') tail = Buffer.concat([tail, chunk.subarray(-512)]).subarray(-512)
+    follow(follower, chunk)
     onProgress(counter.bytes)
     yield chunk
   }
   await tool.finished
-  if (counter.bytes === 0) throw notADump('DUMP_EMPTY', 'pg_dump ended without an error but wrote nothing.')
-  if (format === 'plain' && !tail.includes(plainTrailer)) {
-    throw notADump('DUMP_FAILED', 'pg_dump ended without an error but its output stops before its end.')
+  if (counter.bytes === 0) throw wroteNothing()
+  if (!follower.isWhole) throw stoppedEarly()
+}
+
+function follow(follower: ArchiveFollower | ScriptFollower, chunk: Buffer): void {
+  try {
+    follower.take(chunk)
+  } catch (error) {
+    throw error instanceof NotAnArchive ? noDump() : error
   }
 }
 
-function checkHead(chunk: Buffer, format: 'custom' | 'plain'): void {
-  const whole =
-    format === 'custom'
-      ? chunk.subarray(0, 5).toString('latin1') === 'PGDMP'
-      : chunk.subarray(0, 2).toString('latin1') === '--'
-  if (!whole) throw notADump('DUMP_FAILED', 'What pg_dump wrote does not begin like a dump.')
+const firstLine = '--'
+const lastLine = '-- PostgreSQL database dump complete'
+const tailBytes = 512
+
+/** Sees whether a plain dump begins and ends as pg_dump begins and ends one. */
+class ScriptFollower {
+  private head = ''
+  private tail = Buffer.alloc(0)
+
+  take(chunk: Buffer): void {
+    if (this.head.length < firstLine.length) this.head += chunk.toString('latin1', 0, firstLine.length)
+    if (!this.head.startsWith(firstLine.slice(0, this.head.length))) throw new NotAnArchive()
+    this.tail = Buffer.concat([this.tail, chunk.subarray(-tailBytes)]).subarray(-tailBytes)
+  }
+
+  get isWhole(): boolean {
+    return this.tail.includes(lastLine)
+  }
 }
+
+/** What pg_dump left in its output is no dump at all. */
+export const wroteNothing = (): DbbakError =>
+  notADump('DUMP_EMPTY', 'pg_dump ended without an error but wrote nothing.')
+
+export const stoppedEarly = (): DbbakError =>
+  notADump('DUMP_FAILED', 'pg_dump ended without an error but its output stops before its end.')
+
+export const noDump = (): DbbakError => notADump('DUMP_FAILED', 'What pg_dump wrote is not a dump.')
 
 function notADump(code: 'DUMP_EMPTY' | 'DUMP_FAILED', message: string): DbbakError {
   return new DbbakError(code, `${message} No backup was made.`, {

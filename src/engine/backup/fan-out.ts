@@ -6,6 +6,8 @@ import {DbbakError, messageOf} from '../../support/errors.js'
 /** A destination of a running backup, and what became of it. */
 export interface Branch {
   store: StorageProvider
+  /** Keys that this backup has stored there: its own, whatever else bears such a name. */
+  stored: string[]
   /** Set once it has failed; it gets nothing more. */
   error?: DbbakError
 }
@@ -36,15 +38,41 @@ export async function storeEverywhere(
   throwIfNoneLeft(branches)
 }
 
+/** Stores one object, the same way, at every destination that still works. */
+export async function putEverywhere(
+  branches: Branch[],
+  key: string,
+  put: (store: StorageProvider) => Promise<unknown>,
+): Promise<void> {
+  await everywhere(branches, async (branch) => {
+    await put(branch.store)
+    branch.stored.push(key)
+  })
+}
+
 /** Runs one step at every destination that still works. */
 export async function everywhere(
   branches: Branch[],
-  step: (store: StorageProvider) => Promise<unknown>,
+  step: (branch: Branch) => Promise<unknown>,
 ): Promise<void> {
   await Promise.all(
-    alive(branches).map((branch) => step(branch.store).catch((error: unknown) => failed(branch, error))),
+    alive(branches).map((branch) => step(branch).catch((error: unknown) => failed(branch, error))),
   )
   throwIfNoneLeft(branches)
+}
+
+/**
+ * Removes what this backup has stored, newest first, also where a destination failed later on. Best effort: without
+ * a manifest nothing of it counts as a backup, and the error at hand matters more.
+ */
+export async function discardStored(branches: Branch[]): Promise<void> {
+  for (const {store, stored} of branches) {
+    try {
+      for (let key = stored.pop(); key !== undefined; key = stored.pop()) await store.remove(key)
+    } catch {
+      // list --incomplete shows what is left, prune removes it
+    }
+  }
 }
 
 function throwIfNoneLeft(branches: Branch[]): void {
@@ -72,7 +100,7 @@ function startPut(branch: Branch, key: string, signal: AbortSignal): RunningPut 
   body.on('error', () => {}) // reported by the put that reads it
   let sourceFailed = false
   const stored = branch.store.put(key, body, {signal}).then(
-    () => {},
+    () => void branch.stored.push(key),
     (error: unknown) => {
       if (!sourceFailed && !signal.aborted) failed(branch, error)
       body.destroy()

@@ -6,7 +6,8 @@ import {claimDatabase} from '../../postgres/operation-lock.js'
 import {describeServer, prepareSession, type ServerDescription} from '../../postgres/server.js'
 import {DbbakError} from '../../support/errors.js'
 import type {InTransaction} from '../content/content-record.js'
-import {lockTimeout} from './dump-errors.js'
+import {destroySession} from '../../postgres/session-guard.js'
+import {explainQueryFailure} from './dump-errors.js'
 
 /** A session that holds one state of the database still while others read it. */
 export interface HeldSnapshot {
@@ -40,6 +41,7 @@ export async function holdSnapshot(
   options: SnapshotOptions,
 ): Promise<HeldSnapshot> {
   const holder = await openSession(description, options)
+  const stopListening = endOnAbort(holder.client, options.signal)
   try {
     const server = await describeServer(holder.client)
     if (!options.claimed && !(await claimDatabase(holder.client, 'shared')))
@@ -52,12 +54,31 @@ export async function holdSnapshot(
       server,
       id: rows[0]?.id ?? '',
       takenAt,
-      ...secondSession(holder, rows[0]?.id ?? '', options),
+      ...secondSession({...holder, server}, rows[0]?.id ?? '', options),
     }
   } catch (error) {
-    await holder.client.end().catch(() => {})
+    await endSession(holder.client)
+    options.signal?.throwIfAborted()
     throw error instanceof DbbakError ? error : asQueryError(error, 'taking a snapshot')
+  } finally {
+    stopListening()
   }
+}
+
+/** A query that waits, for a lock or on a server that hangs, must not hold up a Ctrl-C. */
+function endOnAbort(client: Client, signal: AbortSignal | undefined): () => void {
+  const abort = () => destroySession(client)
+  signal?.addEventListener('abort', abort, {once: true})
+  return () => signal?.removeEventListener('abort', abort)
+}
+
+const goodbyeMs = 5000
+
+/** In good order where the server answers in time. Never throws. */
+async function endSession(client: Client): Promise<void> {
+  const late = setTimeout(() => destroySession(client), goodbyeMs)
+  await client.end().catch(() => {})
+  clearTimeout(late)
 }
 
 type Session = Awaited<ReturnType<typeof connect>>
@@ -74,15 +95,18 @@ async function openSession(
 }
 
 function secondSession(
-  holder: Session & {connection: ConnectionDescription},
+  holder: Session & Pick<HeldSnapshot, 'connection' | 'server'>,
   id: string,
   options: SnapshotOptions,
 ): Pick<HeldSnapshot, 'inTransaction' | 'release'> {
+  const {signal} = options
   let counting: Promise<Session> | undefined
   return {
     async inTransaction(work) {
+      signal?.throwIfAborted()
       counting ??= openSession(holder.connection, options)
       const {client} = await counting
+      const stopListening = cancelOnAbort(client, holder.client, signal)
       try {
         await client.query(
           `begin isolation level repeatable read, read only; set transaction snapshot ${quoteLiteral(id)}`,
@@ -91,17 +115,29 @@ function secondSession(
         await client.query('commit')
         return value
       } catch (error) {
-        throw (error as {code?: string}).code === '55P03'
-          ? await lockTimeout(holder.client)
-          : asQueryError(error, 'counting rows')
+        signal?.throwIfAborted()
+        throw await explainQueryFailure(error, 'counting rows', holder)
+      } finally {
+        stopListening()
       }
     },
     async release() {
       const second = await counting?.catch(() => undefined)
       // A session in the middle of a long count is cut off; the others end in good order.
-      for (const client of [second?.client, holder.client]) await client?.end().catch(() => {})
+      for (const client of [second?.client, holder.client]) if (client) await endSession(client)
     },
   }
+}
+
+/** The server would go on counting for somebody who has gone: it is told to stop. */
+function cancelOnAbort(client: Client, other: Client, signal: AbortSignal | undefined): () => void {
+  const {processID} = client as Client & {processID?: number}
+  const abort = () => {
+    other.query('select pg_catalog.pg_cancel_backend($1)', [processID]).catch(() => {}) // it notices by itself later
+    destroySession(client)
+  }
+  signal?.addEventListener('abort', abort, {once: true})
+  return () => signal?.removeEventListener('abort', abort)
 }
 
 function restoreInProgress(database: string): DbbakError {

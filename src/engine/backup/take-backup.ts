@@ -23,7 +23,7 @@ import {archiveName, backupId, globalsName, manifestName} from '../naming.js'
 import {writeDirectory, writeStream, type WrittenArchive} from './archive-writers.js'
 import {chooseCompression, type ChosenCompression} from './choose-compression.js'
 import {explainDumpFailure} from './dump-errors.js'
-import {alive, everywhere, type Branch} from './fan-out.js'
+import {discardStored, everywhere, putEverywhere, type Branch} from './fan-out.js'
 import {checkLockTable} from './lock-check.js'
 import {holdSnapshot, type HeldSnapshot} from './snapshot.js'
 
@@ -84,7 +84,7 @@ export function takeBackup(request: BackupRequest, deps: BackupDeps): Promise<Ba
       claimed: deps.claimed,
     })
     try {
-      const branches = deps.stores.map((store): Branch => ({store}))
+      const branches = deps.stores.map((store): Branch => ({store, stored: []}))
       const manifest = await writeBackup({
         request,
         deps: {...deps, signal},
@@ -112,7 +112,7 @@ interface Run {
 async function writeBackup(run: Run): Promise<Manifest> {
   const {request, deps, snapshot, branches} = run
   const tools = await toolsForDump(snapshot.server.major, deps.search)
-  const compression = chooseCompression(request, tools)
+  const compression = chooseCompression(request, tools, snapshot.server.database.sizeBytes)
   const content = contentRequest(run)
   const {inTransaction} = snapshot
   const relations = await inTransaction((client) =>
@@ -121,7 +121,7 @@ async function writeBackup(run: Run): Promise<Manifest> {
   checkSelection(relations, request.selection)
   checkLockTable(relations, snapshot.server.lockTable)
   const outline = await outlineContent(relations, content, inTransaction)
-  await everywhere(branches, (store) => store.sweep())
+  await everywhere(branches, ({store}) => store.sweep())
   const id = backupId(request.namePrefix ?? snapshot.server.database.name, snapshot.takenAt)
   const archive = archiveName(id, request.format, compression.recorded)
   try {
@@ -138,12 +138,11 @@ async function writeBackup(run: Run): Promise<Manifest> {
       globals,
       content: {...counted, sequences},
     })
-    await everywhere(branches, (store) =>
-      store.put(manifestName(archive), text(serializeManifest(manifest)), {signal: deps.signal}),
-    )
+    await storeText(run, manifestName(archive), serializeManifest(manifest))
+    await discardStored(branches.filter(({error}) => error))
     return manifest
   } catch (error) {
-    await discard(branches, archive, id)
+    await discardStored(branches)
     throw error
   }
 }
@@ -196,7 +195,7 @@ function dump(
         onProgress: (bytes) => deps.events.activityProgress?.({bytes}),
       })
     } catch (error) {
-      throw await explainDumpFailure(error, snapshot.client)
+      throw await explainDumpFailure(error, snapshot)
     }
   })
 }
@@ -218,19 +217,20 @@ async function bothOrNeither<A, B>(
   }
 }
 
-async function storeGlobals(
-  {deps, snapshot, branches}: Run,
-  tools: ClientTools,
-  id: string,
-): Promise<ArchiveFile> {
+async function storeGlobals(run: Run, tools: ClientTools, id: string): Promise<ArchiveFile> {
+  const {deps, snapshot} = run
   const sql = await dumpGlobals(tools, {
     connection: snapshot.connection,
     env: deps.search.env,
     signal: deps.signal,
   })
   const sum = await digestOf(text(sql), {})
-  await everywhere(branches, (store) => store.put(globalsName(id), text(sql), {signal: deps.signal}))
+  await storeText(run, globalsName(id), sql)
   return {path: globalsName(id), ...sum}
+}
+
+function storeText({branches, deps}: Run, key: string, content: string): Promise<void> {
+  return putEverywhere(branches, key, (store) => store.put(key, text(content), {signal: deps.signal}))
 }
 
 const text = (content: string) => Readable.from([Buffer.from(content)])
@@ -276,18 +276,6 @@ function describe(
     files: [...written.files, ...globals],
     uncompressedBytes: written.uncompressedBytes,
     content,
-  }
-}
-
-/** Best effort: without a manifest nothing of it counts as a backup, and the error at hand matters more. */
-async function discard(branches: Branch[], archive: string, id: string): Promise<void> {
-  for (const {store} of alive(branches)) {
-    try {
-      for await (const {key} of store.list(archive)) await store.remove(key)
-      await store.remove(globalsName(id))
-    } catch {
-      // list --incomplete shows what is left, prune removes it
-    }
   }
 }
 

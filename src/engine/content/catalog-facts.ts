@@ -2,7 +2,14 @@ import type {Client} from 'pg'
 import {qualified, quoteLiteral} from '../../postgres/identifiers.js'
 import type {ContentRecord, Selection, SequenceRecord} from '../manifest.js'
 import type {InTransaction} from './content-record.js'
-import {includedBy, memberOfExtension, userSchemas} from './relations.js'
+import {
+  dataIncludedBy,
+  includedBy,
+  memberOfExtension,
+  sequenceIncludedBy,
+  sequenceOwners,
+  userSchemas,
+} from './relations.js'
 
 /** pg_dump leaves extensions and large objects out as soon as it is told which schemas or tables to take. */
 const everything = (selection: Selection | null) => !selection?.schemas?.length && !selection?.tables?.length
@@ -26,12 +33,23 @@ export async function countLargeObjects(client: Client, selection: Selection | n
   return Number(rows[0]?.n)
 }
 
+/** A materialized view counts as populated where the dump fills it: not over one that is not, and with its data included. */
 export async function readMaterializedViews(
   client: Client,
   selection: Selection | null,
 ): Promise<NonNullable<ContentRecord['materializedViews']>> {
   const {rows} = await client.query<{schema: string; name: string; populated: boolean}>(
-    `select n.nspname as schema, c.relname as name, c.relispopulated as populated
+    `with recursive reads as (
+       select r.ev_class as reader, d.refobjid as source from pg_catalog.pg_rewrite r
+         join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and d.objid = r.oid and d.refobjid <> r.ev_class
+         join pg_catalog.pg_class s on s.oid = d.refobjid and s.relkind in ('m', 'v') and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass),
+     all_reads as (select * from reads union select a.reader, r.source from all_reads a join reads r on r.reader = a.source),
+     emptied as (
+       select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where c.relkind = 'm' and not c.relispopulated and ${includedBy(selection)} and ${dataIncludedBy(selection)})
+     select n.nspname as schema, c.relname as name,
+            c.relispopulated and ${dataIncludedBy(selection)}
+              and not exists (select from all_reads where reader = c.oid and source in (select oid from emptied)) as populated
        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
       where c.relkind = 'm' and ${userSchemas} and ${includedBy(selection)} and not ${memberOfExtension('pg_class', 'c.oid')}
       order by 1, 2`,
@@ -39,24 +57,13 @@ export async function readMaterializedViews(
   return rows
 }
 
-/** Roles that own or may use something in this database: a restore needs them on its target. */
-export async function readRoles(client: Client): Promise<string[]> {
-  const {rows} = await client.query<{name: string}>(
-    `select r.rolname as name from pg_catalog.pg_roles r
-      where r.rolname !~ '^pg_' and r.oid in (
-        select refobjid from pg_catalog.pg_shdepend
-         where refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-           and dbid = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
-        union select relowner from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where ${userSchemas}
-        union select proowner from pg_catalog.pg_proc c join pg_catalog.pg_namespace n on n.oid = c.pronamespace where ${userSchemas})
-      order by 1`,
-  )
-  return rows.map(({name}) => name)
-}
-
 interface SequenceName {
   schema: string
   name: string
+  /** Set where the dump holds the definition only, so that a copy begins anew. */
+  startsAt: string | null
+  /** Begins again at its other end. */
+  cycles: boolean
 }
 
 /** So many sequences in one statement. */
@@ -76,35 +83,35 @@ export async function readSequences(
   return all
 }
 
-/** The sequences that the dump holds: those selected, and those that belong to a selected table. */
+/** The sequences that the dump holds. On a standby the positions of unlogged ones cannot be read, and are not dumped. */
 async function readSequenceNames(client: Client, selection: Selection | null): Promise<SequenceName[]> {
   const {rows} = await client.query<SequenceName>(
-    `select n.nspname as schema, c.relname as name
+    `with ${sequenceOwners(selection)}
+     select n.nspname as schema, c.relname as name,
+            case when not ${dataIncludedBy(selection)} or (c.relpersistence = 'u' and pg_catalog.pg_is_in_recovery()) then s.seqstart::text end as "startsAt",
+            s.seqcycle as cycles
        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+       join pg_catalog.pg_sequence s on s.seqrelid = c.oid left join owner on owner.sequence = c.oid
       where c.relkind = 'S' and c.relpersistence <> 't' and ${userSchemas} and not ${memberOfExtension('pg_class', 'c.oid')}
-        and (${includedBy(selection)} or exists (
-              select from pg_catalog.pg_depend o join pg_catalog.pg_class t on t.oid = o.refobjid
-               where o.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and o.objid = c.oid and o.deptype in ('a', 'i')
-                 and exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-                              where c.oid = t.oid and ${includedBy(selection)})))
+        and ${sequenceIncludedBy(selection)}
       order by 1, 2`,
   )
   return rows
 }
 
 async function readPositions(client: Client, names: SequenceName[]): Promise<SequenceRecord[]> {
-  const parts = names.map(
-    ({schema, name}, index) =>
-      `select ${quoteLiteral(String(index))}::int as index, last_value::text as "lastValue", is_called as "isCalled" from ${qualified(schema, name)}`,
-  )
+  const parts = names.map(({schema, name, startsAt}, index) => {
+    const position = startsAt === null ? 'last_value::text, is_called' : `${quoteLiteral(startsAt)}, false`
+    const from = startsAt === null ? ` from ${qualified(schema, name)}` : ''
+    return `select ${index} as index, ${position}${from}`
+  })
   const {rows} = await client.query<{index: number; lastValue: string; isCalled: boolean}>(
-    parts.join(' union all '),
+    `select index, position as "lastValue", called as "isCalled" from (${parts.join(' union all ')}) all_of_them (index, position, called)`,
   )
-  return rows.map(({index, lastValue, isCalled}) => ({
-    ...(names[index] as SequenceName),
-    lastValue,
-    isCalled,
-  }))
+  return rows.map(({index, lastValue, isCalled}) => {
+    const {schema, name, cycles} = names[index] as SequenceName
+    return {schema, name, lastValue, isCalled, ...(cycles ? {cycles} : {})}
+  })
 }
 
 /** Sequences as they were before and after the dump, in one record. */

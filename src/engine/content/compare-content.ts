@@ -97,6 +97,8 @@ const range = (sequence: SequenceRecord) =>
 
 /** Exactly where it was, or, where it moved during the dump, somewhere between. */
 function standsRight(sequence: SequenceRecord, copy: SequenceRecord): boolean {
+  // One that begins again at its end may stand anywhere, even where it stood before the dump and after.
+  if (sequence.cycles) return true
   if (!sequence.movedFrom) return sequence.lastValue === copy.lastValue && sequence.isCalled === copy.isCalled
   const [a, b, value] = [
     BigInt(sequence.movedFrom.lastValue),

@@ -1,14 +1,9 @@
 import type {Client} from 'pg'
 import {asQueryError} from '../../postgres/connect.js'
 import type {ContentRecord, Selection, SequenceRecord} from '../manifest.js'
-import {
-  countLargeObjects,
-  readExtensions,
-  readMaterializedViews,
-  readRoles,
-  readSequences,
-} from './catalog-facts.js'
+import {countLargeObjects, readExtensions, readMaterializedViews, readSequences} from './catalog-facts.js'
 import {countRows, planCounts} from './count-rows.js'
+import {readRoles} from './roles.js'
 import {readRelations, type Relation} from './relations.js'
 
 export interface ContentRequest {
@@ -28,7 +23,7 @@ export type InTransaction = <T>(work: (client: Client) => Promise<T>) => Promise
 export interface ContentOutline {
   relations: Relation[]
   sequences: SequenceRecord[]
-  rest: Pick<ContentRecord, 'extensions' | 'largeObjects' | 'roles' | 'materializedViews'>
+  rest: Pick<ContentRecord, 'extensions' | 'largeObjects' | 'roles' | 'owners' | 'materializedViews'>
 }
 
 /** Reads everything but the rows: a few catalogue queries. @param relations from readRelations */
@@ -42,7 +37,7 @@ export async function outlineContent(
     extensions: await readExtensions(client, selection),
     largeObjects: await countLargeObjects(client, selection),
     materializedViews: await readMaterializedViews(client, selection),
-    roles: await readRoles(client),
+    ...(await readRoles(client)),
   }))
   return {relations, rest, sequences: await readSequences(inTransaction, selection)}
 }

@@ -21,44 +21,75 @@ const batchTables = 40
 const batchBytes = 64 * 1024 * 1024
 
 /**
- * Turns the server's tables into the entries of a content record: a partitioned table is recorded at its root, since
- * rows may change partitions in a restore, unless the selection takes only some of its partitions.
+ * Turns the server's tables into the entries of a content record. Partitions are not recorded by themselves, since rows
+ * may change partitions in a restore, but at their root: the topmost partitioned table that the dump holds too.
  */
 export function planCounts(relations: Relation[]): Plan {
   const plan: Plan = {entries: [], sources: []}
-  const partitions = Map.groupBy(
-    relations.filter(({isPartition}) => isPartition),
-    ({rootOid}) => rootOid,
-  )
+  const tree = partitionTree(relations)
   for (const relation of relations) {
-    if (relation.isPartition) continue
-    const parts = (partitions.get(relation.oid) ?? []).filter(({kind}) => kind !== 'partitioned')
-    if (relation.included) addRoot(plan, relation, parts)
-    else for (const part of parts) if (part.included) addTable(plan, part)
+    if (relation.kind === 'view' || relation.kind === 'sequence') continue
+    if (!relation.included || tree.parentOf(relation)?.included) continue
+    if (relation.kind === 'partitioned') addRoot(plan, relation, tree)
+    else addTable(plan, relation)
   }
   return plan
 }
 
-function addRoot(plan: Plan, root: Relation, parts: Relation[]): void {
-  if (root.kind !== 'partitioned') return addTable(plan, root)
-  const entry = plan.entries.push(record(root)) - 1
-  const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
-  const readable = parts.filter((part) => part.included && part.dataIncluded)
-  plan.entries[entry] = {...record(root), rows: 0, bytes}
-  if (readable.length === parts.length && parts.length > 0) {
-    plan.sources.push({entry, from: qualified(root.schema, root.name), bytes})
-  } else {
-    for (const part of readable)
-      plan.sources.push({entry, from: `only ${qualified(part.schema, part.name)}`, bytes: part.bytes})
+interface PartitionTree {
+  parentOf(relation: Relation): Relation | undefined
+  partitionsOf(relation: Relation): Relation[]
+}
+
+function partitionTree(relations: Relation[]): PartitionTree {
+  const byOid = new Map(relations.map((relation) => [relation.oid, relation]))
+  const byParent = Map.groupBy(relations, ({parentOid}) => parentOid)
+  return {
+    parentOf: ({parentOid}) => (parentOid === null ? undefined : byOid.get(parentOid)),
+    partitionsOf: ({oid}) => byParent.get(oid) ?? [],
   }
+}
+
+/** Whether a partitioned table can be read as one, or what of it can be read by itself. */
+interface Parts {
+  whole: boolean
+  tables: Relation[]
+  bytes: number
+}
+
+function readableParts(relation: Relation, tree: PartitionTree): Parts {
+  const parts: Parts = {whole: true, tables: [], bytes: 0}
+  for (const partition of tree.partitionsOf(relation)) {
+    if (!partition.included) parts.whole = false
+    else if (partition.kind === 'partitioned') addParts(parts, readableParts(partition, tree))
+    else if (partition.dataIncluded)
+      addParts(parts, {whole: true, tables: [partition], bytes: partition.bytes})
+    else addParts(parts, {whole: false, tables: [], bytes: partition.bytes})
+  }
+  return parts
+}
+
+function addParts(all: Parts, {whole, tables, bytes}: Parts): void {
+  all.whole &&= whole
+  all.tables.push(...tables)
+  all.bytes += bytes
+}
+
+function addRoot(plan: Plan, root: Relation, tree: PartitionTree): void {
+  const {whole, tables, bytes} = readableParts(root, tree)
+  const {dataExcluded: _, ...entry} = record(root)
+  const index = plan.entries.push({...entry, bytes}) - 1
+  if (whole && tables.length > 0)
+    plan.sources.push({entry: index, from: qualified(root.schema, root.name), bytes})
+  else for (const part of tables) plan.sources.push({entry: index, ...only(part)})
 }
 
 function addTable(plan: Plan, table: Relation): void {
   const entry = plan.entries.push(record(table)) - 1
-  if (table.dataIncluded) {
-    plan.sources.push({entry, from: `only ${qualified(table.schema, table.name)}`, bytes: table.bytes})
-  }
+  if (table.dataIncluded) plan.sources.push({entry, ...only(table)})
 }
+
+const only = ({schema, name, bytes}: Relation) => ({from: `only ${qualified(schema, name)}`, bytes})
 
 function record({schema, name, kind, bytes, dataIncluded}: Relation): TableRecord {
   const rows = kind === 'foreign' ? null : 0

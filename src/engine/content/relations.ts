@@ -2,15 +2,14 @@ import type {Client} from 'pg'
 import {parsePattern, quoteLiteral} from '../../postgres/identifiers.js'
 import type {Selection} from '../manifest.js'
 
-/** A table as the server has it, with what the dump will hold of it. */
+/** A table, or something else that pg_dump locks for as long as it runs, with what the dump will hold of it. */
 export interface Relation {
   oid: string
   schema: string
   name: string
-  kind: 'table' | 'partitioned' | 'foreign'
-  /** The outermost partitioned table, for a partition; else the oid itself. */
-  rootOid: string
-  isPartition: boolean
+  kind: 'table' | 'partitioned' | 'foreign' | 'view' | 'sequence'
+  /** The partitioned table that it is a partition of. */
+  parentOid: string | null
   /** Its definition is dumped. */
   included: boolean
   /** Its rows are dumped. */
@@ -51,6 +50,26 @@ export function includedBy(selection: Selection | null): string {
   return `(${wanted} and not ${matches(excludeTables, 'table')})`
 }
 
+/** SQL that is true where pg_dump takes the rows of `c` too, or the position of a sequence. */
+export function dataIncludedBy(selection: Selection | null): string {
+  return `not ${matches(selection?.excludeTableData, 'table')}`
+}
+
+/** SQL for WITH: the sequences that belong to a column, and whether the dump holds its table. */
+export const sequenceOwners = (selection: Selection | null) => `
+  owner as (
+    select d.objid as sequence, d.deptype = 'i' as of_identity, ${includedBy(selection)} as included
+      from pg_catalog.pg_depend d join pg_catalog.pg_class c on c.oid = d.refobjid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+       and d.refobjsubid > 0 and d.deptype in ('a', 'i'))`
+
+/**
+ * SQL that is true where pg_dump dumps the sequence `c`, joined to its `owner`: where it is selected, or its table is.
+ * One behind an identity column comes with its table only.
+ */
+export const sequenceIncludedBy = (selection: Selection | null) =>
+  `(coalesce(owner.included, false) or (${includedBy(selection)} and owner.of_identity is not true))`
+
 /** Schemas whose objects are the server's own. */
 export const userSchemas = `n.nspname !~ '^pg_' and n.nspname <> 'information_schema'`
 
@@ -58,8 +77,12 @@ export const userSchemas = `n.nspname !~ '^pg_' and n.nspname <> 'information_sc
 export const memberOfExtension = (catalog: string, oid: string) =>
   `exists (select from pg_catalog.pg_depend d where d.classid = 'pg_catalog.${catalog}'::pg_catalog.regclass and d.objid = ${oid} and d.deptype = 'e')`
 
+/** Kinds as pg_class has them. */
+const kinds = `case c.relkind when 'r' then 'table' when 'p' then 'partitioned' when 'f' then 'foreign' when 'S' then 'sequence' else 'view' end`
+
 /**
- * Reads the tables of the database one is connected to.
+ * Reads the tables of the database one is connected to, its views, and its sequences where reading their positions
+ * takes a lock of each (before PostgreSQL 18).
  * @param onStandby unlogged tables cannot be read there, and pg_dump leaves their rows out
  */
 export async function readRelations(
@@ -67,22 +90,19 @@ export async function readRelations(
   selection: Selection | null,
   onStandby: boolean,
 ): Promise<Relation[]> {
-  const dataExcluded = [
-    `c.relkind = 'f'`,
-    matches(selection?.excludeTableData, 'table'),
-    ...(onStandby ? [`c.relpersistence = 'u'`] : []),
-  ]
+  const dataIncluded = `${dataIncludedBy(selection)} and c.relkind <> 'f' ${onStandby ? `and c.relpersistence <> 'u'` : ''}`
   const {rows} = await client.query<Relation & {bytes: string}>(
-    `select c.oid::text, n.nspname as schema, c.relname as name,
-            case c.relkind when 'r' then 'table' when 'p' then 'partitioned' else 'foreign' end as kind,
-            coalesce(case when c.relispartition then pg_catalog.pg_partition_root(c.oid) end, c.oid)::oid::text as "rootOid",
-            c.relispartition as "isPartition", ${includedBy(selection)} as included,
-            not (${dataExcluded.join(' or ')}) as "dataIncluded",
+    `with ${sequenceOwners(selection)}
+     select c.oid::text, n.nspname as schema, c.relname as name, ${kinds} as kind,
+            (select inhparent from pg_catalog.pg_inherits where inhrelid = c.oid and c.relispartition)::text as "parentOid",
+            case when c.relkind = 'S' then ${sequenceIncludedBy(selection)} else ${includedBy(selection)} end as included,
+            ${dataIncluded} as "dataIncluded",
             case when c.relkind = 'r' then pg_catalog.pg_total_relation_size(c.oid) else 0 end::text as bytes,
             c.reltuples::float8 as "estimatedRows"
        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-      where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't' and ${userSchemas}
-        and not ${memberOfExtension('pg_class', 'c.oid')}
+       left join owner on owner.sequence = c.oid and c.relkind = 'S'
+      where (c.relkind in ('r', 'p', 'f', 'v', 'm') or (c.relkind = 'S' and pg_catalog.current_setting('server_version_num')::int < 180000))
+        and c.relpersistence <> 't' and ${userSchemas} and not ${memberOfExtension('pg_class', 'c.oid')}
       order by 2, 3`,
   )
   return rows.map((row) => ({...row, bytes: Number(row.bytes)}))

@@ -1,16 +1,19 @@
 import type {Client} from 'pg'
 import {toolsForRestore, type ClientTools, type ToolSearch} from '../../postgres/client-tools.js'
-import {connect} from '../../postgres/connect.js'
+import {asQueryError} from '../../postgres/connect.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
-import {claimDatabase} from '../../postgres/operation-lock.js'
-import {describeServer, prepareSession, type ServerDescription} from '../../postgres/server.js'
+import {claimDatabase, claimHolders} from '../../postgres/operation-lock.js'
+import {describeServer, type ServerDescription} from '../../postgres/server.js'
 import {DbbakError} from '../../support/errors.js'
 import type {StoredBackup} from '../archive/open-archive.js'
 import {recommendedLocks} from '../backup/lock-check.js'
 import type {Manifest} from '../manifest.js'
 import {asFinding, throwOnErrors, type Finding} from './findings.js'
+import {checkForeignObjects, checkPreparedTransactions} from './preflight-objects.js'
+import {leaveSession, openTargetSession, type TargetSession} from './target-session.js'
 import {
   describeContent,
+  describeSession,
   locksNeeded,
   otherSessions,
   query,
@@ -22,20 +25,18 @@ export interface PreflightOptions {
   noOwner: boolean
   noPrivileges: boolean
   terminateConnections: boolean
+  /** A restore waits so long for a lock of somebody else before it gives up unharmed. */
+  lockTimeoutMs: number
 }
 
 /** A target that a restore can begin on: claimed, described, with a session of ours in it. */
-export interface Target {
-  client: Client
-  connection: ConnectionDescription
+export interface Target extends TargetSession {
+  lockTimeoutMs: number
   server: ServerDescription
   content: TargetContent
   tools: ClientTools
   findings: Finding[]
 }
-
-/** A restore waits so long for a lock of somebody else before it gives up unharmed. */
-const lockTimeoutMs = 30_000
 
 /**
  * Looks at everything that could stop this restore, and reports it all at once.
@@ -47,24 +48,23 @@ export async function preflight(
   deps: {connection: ConnectionDescription; search: ToolSearch; signal: AbortSignal},
 ): Promise<Target> {
   const tools = await attempt(toolsForRestore(dumpMajor(backup.entry.manifest), deps.search))
-  const session = await attempt(
-    connect(deps.connection, {applicationName: 'dbbak restore', signal: deps.signal}),
-  )
+  const session = await attempt(openTargetSession(deps.connection, options.lockTimeoutMs, deps.signal))
   const missingTools = 'finding' in tools ? [tools.finding] : []
   if ('finding' in session) return fail([session.finding, ...missingTools])
-  const {client, description: connection} = session.value
+  const {client} = session.value
   try {
-    await prepareSession(client, lockTimeoutMs)
     const server = await describeServer(client)
     await claim(client, server)
     const content = await describeContent(client, server)
     const findings = await examine({client, server, content}, backup.entry.manifest, options)
     if ('finding' in tools) return fail([...missingTools, ...findings])
     throwOnErrors(findings)
-    return {client, connection, server, content, tools: tools.value, findings}
+    const {lockTimeoutMs} = options
+    return {...session.value, lockTimeoutMs, server, content, tools: tools.value, findings}
   } catch (error) {
-    await client.end().catch(() => {})
-    throw error
+    await leaveSession(session.value)
+    deps.signal.throwIfAborted()
+    throw asQueryError(error, 'looking at the target')
   }
 }
 
@@ -89,9 +89,10 @@ const dumpMajor = ({client}: Manifest) => Number.parseInt(client.pgDumpVersion, 
 
 async function claim(client: Client, {database}: ServerDescription): Promise<void> {
   if (await claimDatabase(client, 'exclusive')) return
+  const holders = await claimHolders(client)
   throw new DbbakError(
     'OPERATION_IN_PROGRESS',
-    `Another dbbak backup or restore of ${database.name} is running.`,
+    `Another dbbak backup or restore of ${database.name} is running${holders.length > 0 ? ` (${holders.join('; ')})` : ''}.`,
     {
       suggestions: ['Wait until it has ended, then try again.'],
     },
@@ -108,10 +109,12 @@ async function examine(subject: Subject, manifest: Manifest, options: PreflightO
   const checks = [
     checkServer,
     checkPrivileges,
+    checkForeignObjects,
     checkRoles,
     checkExtensions,
     checkLocks,
     checkSessions,
+    checkPreparedTransactions,
     checkSubscriptions,
     checkSelection,
   ]
@@ -186,6 +189,7 @@ async function checkRoles(
        from unnest($1::text[]) w(name) left join pg_catalog.pg_roles r on r.rolname = w.name`,
     [content.roles],
   )
+  const owners = content.owners ?? content.roles
   const missing = rows.filter(({there}) => !there).map(({name}) => name)
   if (missing.length > 0) {
     return [
@@ -200,7 +204,9 @@ async function checkRoles(
     ]
   }
   const foreign =
-    noOwner || server.isSuperuser ? [] : rows.filter(({member}) => !member).map(({name}) => name)
+    noOwner || server.isSuperuser
+      ? []
+      : rows.filter(({name, member}) => !member && owners.includes(name)).map(({name}) => name)
   if (foreign.length === 0) return []
   return [
     error(
@@ -251,12 +257,7 @@ async function checkSessions(
 ): Promise<Finding[]> {
   const others = await otherSessions(client)
   if (others.length === 0) return []
-  const who = others
-    .slice(0, 5)
-    .map(
-      ({pid, role, application, address, state}) =>
-        `${role}@${address} ${application || '(no name)'} pid ${pid} ${state}`,
-    )
+  const who = others.slice(0, 5).map(describeSession)
   const message = `${others.length} other ${others.length === 1 ? 'session is' : 'sessions are'} connected to ${server.database.name}: ${who.join('; ')}${others.length > 5 ? '; …' : ''}.`
   if (terminateConnections) return [warning('ACTIVE_CONNECTIONS', `${message} They will be ended.`)]
   return [
@@ -286,7 +287,7 @@ async function checkSubscriptions({client}: Subject): Promise<Finding[]> {
 
 /** A backup of some tables would replace everything by these. */
 function checkSelection({content}: Subject, {selection}: Manifest): Finding[] {
-  if (selection === null || content.tables === 0) return []
+  if (selection === null || content.isEmpty) return []
   return [
     error(
       'PARTIAL_BACKUP',

@@ -1,18 +1,19 @@
 import type {Client} from 'pg'
-import {asQueryError, connect} from '../../../postgres/connect.js'
-import {emptyDatabase} from '../../../postgres/empty-database.js'
+import {asQueryError} from '../../../postgres/connect.js'
+import {emptyDatabase, type Kept} from '../../../postgres/empty-database.js'
 import {harmlessStatements} from '../../../postgres/harmless-statements.js'
 import {lendSession} from '../../../postgres/lent-session.js'
-import {prepareSession} from '../../../postgres/server.js'
 import {unconnectedVariables} from '../../../postgres/tool-environment.js'
 import type {ToolSearch} from '../../../postgres/client-tools.js'
-import {DbbakError, messageOf} from '../../../support/errors.js'
+import {DbbakError} from '../../../support/errors.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
 import {judgeMessages} from '../../archive/restore-messages.js'
 import {runRestoreTool} from '../../archive/run-restore-tool.js'
 import type {Events} from '../../events.js'
-import {terminateSessions, type OtherSession} from '../target.js'
+import {settleSession} from '../target-session.js'
+import {describeSession, otherSessions, terminateSessions, type OtherSession} from '../target.js'
 import type {Target} from '../preflight.js'
+import {commitTransaction, refuseForeignCommit, transactionId} from './commit.js'
 
 export interface InPlaceOptions {
   noOwner: boolean
@@ -50,22 +51,40 @@ export async function replaceInTransaction(
   const {client} = target
   if (options.terminateConnections) refuseIfAnyLeft(await terminateSessions(client))
   try {
-    await client.query('begin')
+    await client.query('begin isolation level read committed, read write, not deferrable')
     const transaction = await transactionId(client)
-    const {kept} = await emptyDatabase(client, target.server.isSuperuser)
-    for (const name of kept) {
+    const kept = await emptyDatabase(client, target.server.isSuperuser)
+    for (const name of kept.extensions) {
       deps.events.warning?.({
         code: 'EXTENSION_KEPT',
         message: `The extension ${name} belongs to another role and was left as it is.`,
       })
     }
-    await restoreThroughSession(backup, target, options, deps)
-    await prepareSession(client, 0)
-    await client.query("set client_encoding = 'UTF8'; reset session authorization; reset search_path")
-    return {client, commit: () => commit(target, transaction)}
+    await refuseForeignCommit(client)
+    await restoreThroughSession(backup, target, kept, options, deps)
+    await settleSession(client, target.lockTimeoutMs)
+    return {client, commit: () => commitTransaction(target, transaction, deps)}
   } catch (error) {
-    throw error instanceof DbbakError ? error : asQueryError(error, 'replacing the content of the target')
+    throw await explained(asQueryError(error, 'replacing the content of the target'), client)
   }
+}
+
+/** A lock that was waited for in vain: somebody who came after the preflight holds it. */
+async function explained(error: DbbakError, client: Client): Promise<DbbakError> {
+  if (error.code !== 'LOCK_TIMEOUT') return error
+  await client.query('rollback').catch(() => {})
+  const others = await otherSessions(client).catch(() => [])
+  return new DbbakError(
+    'LOCK_TIMEOUT',
+    `Something in the target is locked by another session: ${others.map(describeSession).join('; ') || 'it has ended by now'}.`,
+    {
+      cause: error,
+      suggestions: [
+        'End what uses the database and keep it from coming back, or: dbbak restore --terminate-connections',
+        'Or wait longer for it: dbbak restore --lock-timeout 5min',
+      ],
+    },
+  )
 }
 
 function refuseIfAnyLeft(left: OtherSession[]): void {
@@ -81,21 +100,17 @@ function refuseIfAnyLeft(left: OtherSession[]): void {
   )
 }
 
-async function transactionId(client: Client): Promise<string> {
-  const {rows} = await client.query<{id: string}>('select pg_catalog.pg_current_xact_id()::text as id')
-  return rows[0]?.id ?? ''
-}
-
 async function restoreThroughSession(
   backup: StoredBackup,
   target: Target,
+  kept: Kept,
   options: InPlaceOptions,
   deps: InPlaceDeps,
 ): Promise<void> {
   const loan = await lendSession(target.client, {
     inTransaction: true,
     standIn: harmlessStatements(
-      {major: target.server.major, isSuperuser: target.server.isSuperuser},
+      {major: target.server.major, isSuperuser: target.server.isSuperuser, kept},
       (warning) => deps.events.warning?.(warning),
     ),
   })
@@ -117,12 +132,20 @@ async function restoreThroughSession(
           totalBytes: backup.entry.manifest.uncompressedBytes || undefined,
         }),
     })
-    if (failure) throw restoreFailed(failure, stderr)
+    if (failure) throw loan.transactionEnded() ? transactionEnded(failure) : restoreFailed(failure, stderr)
   } catch (error) {
     await loan.abandon()
     throw error
   }
   await loan.takeBack()
+}
+
+function transactionEnded(cause: DbbakError): DbbakError {
+  return new DbbakError(
+    'ROLLBACK_FAILED',
+    'A statement in the archive ended the transaction of the restore and went on: what it changed may be there to stay.',
+    {cause},
+  )
 }
 
 function restoreFailed(failure: DbbakError, stderr: string): DbbakError {
@@ -132,62 +155,14 @@ function restoreFailed(failure: DbbakError, stderr: string): DbbakError {
     first ? `The backup could not be restored: ${first.text}` : failure.message,
     {
       cause: failure,
-      suggestions: ['Nothing was changed. Test the backup by itself: dbbak verify --level restore'],
+      suggestions: [
+        ...(/invalid command \\+(un)?restrict/.test(stderr) ? [newerPsql] : []),
+        'Test the backup by itself: dbbak verify --level restore',
+      ],
     },
   )
 }
 
-/** Commits; where the answer does not arrive, asks the server in a new session what became of the transaction. */
-async function commit({client, connection}: Target, transaction: string): Promise<void> {
-  try {
-    await client.query('commit')
-  } catch (cause) {
-    const status = await transactionStatus(connection, transaction)
-    if (status === 'committed') return
-    const aborted = status === 'aborted' || !isConnectionError(cause)
-    throw new DbbakError(
-      aborted ? 'RESTORE_FAILED' : 'ROLLBACK_FAILED',
-      aborted
-        ? `The server did not commit: ${messageOf(cause)}`
-        : 'The connection was lost at the moment of the commit, and the server cannot be asked whether it happened.',
-      {
-        cause,
-        details: {committed: aborted ? false : undefined},
-        suggestions: aborted
-          ? []
-          : [
-              'When the server is back, look whether the target holds the backup; if in doubt, restore again.',
-            ],
-      },
-    )
-  }
-}
-
-const isConnectionError = (error: unknown) =>
-  typeof (error as {severity?: unknown}).severity !== 'string' ||
-  /^(08|57)/.test((error as {code?: string}).code ?? '')
-
-async function transactionStatus(
-  connection: Target['connection'],
-  transaction: string,
-): Promise<string | undefined> {
-  const deadline = performance.now() + 30_000
-  while (performance.now() < deadline) {
-    try {
-      const {client} = await connect(connection, {applicationName: 'dbbak restore'})
-      try {
-        const {rows} = await client.query<{status: string}>(
-          'select pg_catalog.pg_xact_status($1::xid8) as status',
-          [transaction],
-        )
-        if (rows[0] && rows[0].status !== 'in progress') return rows[0].status
-      } finally {
-        await client.end()
-      }
-    } catch {
-      // Not back yet.
-    }
-    await new Promise((resolve) => setTimeout(resolve, 500))
-  }
-  return undefined
-}
+/** Plain dumps have these lines since August 2025. */
+const newerPsql =
+  'This psql does not know the \\restrict lines of the dump: update the client tools to 13.22, 14.19, 15.14, 16.10, 17.6, 18 or newer.'

@@ -1,0 +1,99 @@
+/** Asks for so many bytes; the reader gives exactly those. */
+export type Wants<Result> = Generator<number, Result, Buffer>
+
+/** The head of an archive of pg_dump and its table of contents. */
+export interface TableOfContents {
+  /** Bytes of a number, besides its sign. */
+  numberBytes: number
+  /** Entries whose data follows (custom format). */
+  entriesWithData: number
+  /** Names of the files that hold the data (directory format). */
+  fileNames: string[]
+}
+
+/** Said of bytes that no pg_dump writes. */
+export class NotAnArchive extends Error {}
+
+const magic = 'PGDMP'
+/** The table of contents of a folder says that it is of a tar. */
+const formats: Record<number, 'custom' | 'directory'> = {1: 'custom', 3: 'directory'}
+/** Versions of the archive format, 1.x: what pg_dump 12 to 18 write. */
+const oldestKnown = 14
+const newestKnown = 16
+/** No server keeps a longer one; a length beyond it is read from nonsense. */
+const longestTextBytes = 256 * 1024 * 1024
+
+/**
+ * Reads what an archive begins with, after ReadHead, ReadToc and ReadExtraToc in PostgreSQL's pg_backup_archiver.c,
+ * pg_backup_custom.c and pg_backup_directory.c.
+ * @returns undefined for a format that is newer than this program
+ * @throws NotAnArchive
+ */
+export function* readTableOfContents(): Wants<TableOfContents | undefined> {
+  const head = yield magic.length
+  if (head.toString('latin1') !== magic) throw new NotAnArchive()
+  const [major, minor, , numberBytes, offsetBytes, format] = yield 6
+  if (major !== 1 || minor! < oldestKnown || minor! > newestKnown) return undefined
+  const kind = formats[format!]
+  if (kind === undefined || numberBytes! < 1 || numberBytes! > 8) throw new NotAnArchive()
+  const at: Place = {minor: minor!, numberBytes: numberBytes!, offsetBytes: offsetBytes!, kind}
+  yield* skipSettings(at)
+  const contents: TableOfContents = {numberBytes: numberBytes!, entriesWithData: 0, fileNames: []}
+  const entries = yield* number(at)
+  if (entries < 0) throw new NotAnArchive()
+  for (let entry = 0; entry < entries; entry++) yield* readEntry(at, contents)
+  return contents
+}
+
+interface Place {
+  minor: number
+  numberBytes: number
+  offsetBytes: number
+  kind: 'custom' | 'directory'
+}
+
+/** Compression, time of the dump, names of the database and the versions. */
+function* skipSettings(at: Place): Wants<void> {
+  if (at.minor >= 15) yield 1
+  else yield* number(at)
+  for (let part = 0; part < 7; part++) yield* number(at)
+  for (let part = 0; part < 3; part++) yield* text(at)
+}
+
+function* readEntry(at: Place, contents: TableOfContents): Wants<void> {
+  yield* number(at) // its id
+  const hasData = (yield* number(at)) !== 0
+  for (let part = 0; part < 4; part++) yield* text(at) // catalogue, oid, tag, description
+  yield* number(at) // section
+  for (let part = 0; part < 6; part++) yield* text(at) // definition, drop, copy, schema, tablespace, access method
+  if (at.minor >= 16) yield* number(at) // kind of relation
+  for (let part = 0; part < 2; part++) yield* text(at) // owner, with oids
+  while ((yield* text(at)) !== null); // dependencies
+  if (hasData) contents.entriesWithData++
+  if (at.kind === 'custom') {
+    yield 1 + at.offsetBytes
+  } else {
+    const fileName = yield* text(at)
+    if (fileName) contents.fileNames.push(fileName)
+  }
+}
+
+/** A sign, then the value, lowest byte first. */
+function* number({numberBytes}: Place): Wants<number> {
+  return numberIn(yield 1 + numberBytes, 0, numberBytes)
+}
+
+/** A length and as many bytes; null where the length is negative. */
+function* text(at: Place): Wants<string | null> {
+  const length = yield* number(at)
+  if (length < 0) return null
+  if (length > longestTextBytes) throw new NotAnArchive()
+  return length === 0 ? '' : (yield length).toString('utf8')
+}
+
+/** The number at a place in a buffer. */
+export function numberIn(bytes: Buffer, at: number, numberBytes: number): number {
+  let value = 0
+  for (let index = numberBytes; index > 0; index--) value = value * 256 + bytes[at + index]!
+  return bytes[at] === 0 ? value : -value
+}

@@ -1,0 +1,68 @@
+import type {ToolSearch} from '../../postgres/client-tools.js'
+import type {ConnectionDescription} from '../../postgres/connection.js'
+import type {StorageProvider} from '../../storage/provider.js'
+import type {Clock} from '../../support/clock.js'
+import type {Events, StageResult} from '../events.js'
+import type {Finding} from './findings.js'
+import type {CriticalTable} from './table-checks.js'
+import type {TargetContent} from './target.js'
+
+export interface RestoreRequest {
+  /** Compare row counts and sequences with the content record too. */
+  verify: boolean
+  noOwner: boolean
+  noPrivileges: boolean
+  terminateConnections: boolean
+  criticalTables: CriticalTable[]
+  safetyBackup: boolean
+  analyze: boolean
+  /** Waits so long for a lock that another session holds on something in the target. */
+  lockTimeoutMs: number
+  /** Preflight and verify only; changes nothing. */
+  dryRun: boolean
+}
+
+/** Proof that somebody who may do so agreed; only a confirmation makes one. */
+export interface Consent {
+  readonly by: 'typed' | 'flag'
+}
+
+/** What the user is shown before agreeing. */
+export interface RestorePlan {
+  backup: {id: string; snapshotAt: string; database: string; tables: number; rows: number; bytes: number}
+  target: {host: string; port: number; database: string; description: string}
+  targetContent: TargetContent
+  strategy: 'in-place'
+  strategyReason: string
+  findings: Finding[]
+  safetyBackup: boolean
+}
+
+export interface RestoreDeps {
+  connection: ConnectionDescription
+  search: ToolSearch
+  /** Where the safety backup goes. */
+  safetyStore: StorageProvider
+  /** @throws DbbakError CANCELLED, CONFIRMATION_REQUIRED */
+  confirm: (plan: RestorePlan) => Promise<Consent>
+  events: Events
+  clock: Clock
+  version: string
+  signal: AbortSignal
+}
+
+export interface RestoreResult {
+  backup: {id: string}
+  target: {host: string; port: number; database: string}
+  strategy: 'in-place'
+  strategyReason: string
+  stages: StageResult[]
+  findings: Finding[]
+  safetyBackup: {id: string; destination: string; bytes: number} | null
+  targetState: TargetState
+  dryRun: boolean
+  /** What would be done; of a dry run only. */
+  plan?: RestorePlan
+}
+
+export type TargetState = 'restored' | 'unchanged' | 'rolled-back' | 'unknown'

@@ -1,0 +1,89 @@
+import {DbbakError, systemCode, type ErrorCode} from '../../support/errors.js'
+import type {Events} from '../events.js'
+import type {Target} from './preflight.js'
+import type {RestoreResult, TargetState} from './restore-request.js'
+import type {StageRecorder} from './stages.js'
+import {endBackend, rollBackSession} from './target-session.js'
+
+/**
+ * The transaction has not been committed: ending it, or the session it lives in, undoes everything. Only where nobody
+ * can tell whether it was committed is there nothing that this could do.
+ */
+export async function rollBack(
+  error: unknown,
+  target: Target,
+  stages: StageRecorder,
+  events: Events,
+): Promise<TargetState> {
+  if (error instanceof DbbakError && error.code === 'ROLLBACK_FAILED') {
+    stages.fail('rollback', error.message)
+    return 'unknown'
+  }
+  await stages.run('rollback', async () => {
+    if ((await rollBackSession(target)) || (await endBackend(target))) return
+    events.warning?.({
+      code: 'SERVER_SESSION_LEFT',
+      message: `The server cannot be asked to end its process ${target.backend.pid}, which may hold locks until it notices that this session is gone. It will roll back then.`,
+    })
+  })
+  return 'rolled-back'
+}
+
+/** What a failed or interrupted restore ends with: why, and what the target is now. */
+export function failureOf(
+  thrown: unknown,
+  state: TargetState,
+  safety: RestoreResult['safetyBackup'],
+  signal: AbortSignal,
+): unknown {
+  if (signal.aborted && state !== 'unknown') return interrupted(thrown, state, signal)
+  // What is not ours and not the system's is a bug, and shown as one.
+  if (!(thrown instanceof Error) || (!(thrown instanceof DbbakError) && !systemCode(thrown))) return thrown
+  if (state === 'rolled-back') return failed(thrown, state)
+  if (!(thrown instanceof DbbakError)) return thrown
+  if (state === 'unknown') return actNow(thrown, safety)
+  return thrown.code === 'RESTORE_FAILED' ? failed(thrown, state) : thrown
+}
+
+const stateSentence: Record<TargetState, string> = {
+  unchanged: 'Nothing was changed.',
+  'rolled-back': 'The target is as it was before.',
+  restored: 'The target holds the backup.',
+  unknown: '',
+}
+
+function interrupted(thrown: unknown, state: TargetState, {reason}: AbortSignal): DbbakError {
+  const code: ErrorCode = reason instanceof DbbakError ? reason.code : 'INTERRUPTED'
+  const how = code === 'TERMINATED' ? 'Terminated' : 'Interrupted'
+  const details = thrown instanceof DbbakError ? thrown.details : undefined
+  return new DbbakError(code, `${how}. ${stateSentence[state]}`, {
+    cause: reason,
+    ...(details ? {details} : {}),
+  })
+}
+
+/** Whatever it was that failed, after a rollback it is the restore that failed, and nothing else. */
+function failed(error: Error, state: TargetState): DbbakError {
+  const message = `${error.message.replace(/[.\s]*$/, '.')} ${stateSentence[state]}`
+  if (!(error instanceof DbbakError)) return new DbbakError('RESTORE_FAILED', message, {cause: error})
+  const code = error.during(6).exitCode === 6 ? error.code : 'RESTORE_FAILED'
+  const {suggestions, details, cause} = error
+  return new DbbakError(code, message, {
+    suggestions,
+    cause: code === error.code ? cause : error,
+    ...(details ? {details} : {}),
+  }).during(6)
+}
+
+function actNow(error: DbbakError, safety: RestoreResult['safetyBackup']): DbbakError {
+  const back = safety
+    ? [
+        `Or put back what was there before: dbbak restore ${safety.id} --from ${safety.destination} --force --no-safety-backup`,
+      ]
+    : []
+  return new DbbakError(error.code, error.message, {
+    suggestions: [...error.suggestions, 'Restore the backup again, by the same command.', ...back],
+    cause: error.cause,
+    ...(error.details ? {details: error.details} : {}),
+  })
+}

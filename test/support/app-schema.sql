@@ -1,0 +1,45 @@
+-- The database of an application, whose role owns it and is no superuser. For psql, as the superuser, into an empty database of `app`.
+set client_min_messages = warning;
+create schema extensions authorization app;
+create extension dblink schema extensions;
+create extension pageinspect;
+comment on extension dblink is 'the superuser''s words';
+grant execute on all functions in schema extensions to app;
+
+set session authorization app;
+create extension pg_trgm;
+create extension citext schema public;
+create extension hstore schema extensions;
+comment on extension citext is 'our words about it';
+create schema app;
+create schema audit;
+comment on schema extensions is 'where extensions live';
+grant usage on schema extensions to app_reader;
+create type app.state as enum ('new', 'paid', 'sent');
+create domain app.email as public.citext check (value ~ '@');
+create table app.customers (id bigint generated always as identity primary key, email app.email not null unique, name text not null, attributes extensions.hstore);
+create table app.orders (id bigserial primary key, customer_id bigint not null references app.customers on delete cascade, state app.state not null default 'new', total numeric(10, 2) check (total >= 0), details jsonb, placed_at timestamptz not null default now());
+create index customers_by_name on app.customers using gin (name public.gin_trgm_ops);
+create index orders_by_customer on app.orders (customer_id, placed_at desc) where state <> 'sent';
+insert into app.customers (email, name, attributes) select 'user' || g || '@example.org', 'User ' || g, extensions.hstore('n', g::text) from generate_series(1, 500) g;
+insert into app.orders (customer_id, state, total, placed_at) select 1 + g % 500, 'paid', g, timestamptz '2024-01-01Z' + g * interval '1 minute' from generate_series(1, 5000) g;
+create table audit.log (id bigserial, at timestamptz not null, what text) partition by range (at);
+create table audit.log_2024 partition of audit.log for values from ('2024-01-01Z') to ('2025-01-01Z');
+create table audit.log_rest partition of audit.log default;
+create function app.log_change() returns trigger language plpgsql security definer set search_path = pg_catalog as $$ begin insert into audit.log (at, what) values (now(), tg_op); return new; end $$;
+create trigger changed after update on app.orders for each row execute function app.log_change();
+create view app.open_orders as select o.*, c.email from app.orders o join app.customers c on c.id = o.customer_id where o.state <> 'sent';
+create materialized view app.totals as select customer_id, sum(total) as total from app.orders group by customer_id;
+create unique index on app.totals (customer_id);
+alter table app.orders enable row level security;
+create policy own on app.orders for select to app_reader using (customer_id = 1);
+create publication changes for table app.orders;
+grant usage on schema app to app_reader;
+grant select on all tables in schema app to app_reader;
+alter default privileges in schema app grant select on tables to app_reader;
+alter default privileges revoke execute on functions from public;
+grant usage on schema public to app_reader;
+comment on table app.orders is 'what was ordered';
+select lo_from_bytea(5001, 'a large object') \g /dev/null
+grant select on large object 5001 to app_reader;
+reset session authorization;
