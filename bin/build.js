@@ -5,7 +5,9 @@ import {renameSync, rmSync} from 'node:fs'
 import {fileURLToPath} from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const [dist, fresh, former] = ['dist', `dist-new-${process.pid}`, `dist-old-${process.pid}`].map((name) => root + name)
+const [dist, fresh, former] = ['dist', `dist-new-${process.pid}`, `dist-old-${process.pid}`].map(
+  (name) => root + name,
+)
 const compiler = 'node_modules/typescript/bin/tsc'
 const {status} = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.json', '--outDir', fresh], {
   cwd: root,

@@ -5,11 +5,11 @@
 //   BENCH_RUNS=9 npm run bench             more rounds than five
 //
 // Prints seconds (median, minimum, maximum), archive sizes, dbbak's own peak memory, and the ratio round by round.
-import {spawnSync} from 'node:child_process'
 import {mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync} from 'node:fs'
 import {homedir, tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
+import {$} from 'zx'
 import {findClientTools} from '../../dist/postgres/client-tools.js'
 import {openScratchServer} from '../../dist/postgres/scratch/scratch.js'
 
@@ -40,7 +40,7 @@ try {
   if (!connection) {
     server = await openScratchServer({kind: 'auto', major: 15, env: process.env, homeFolder: homedir()})
     const environment = server.connection.toolEnvironment(process.env)
-    run(tools.psql, ['-q', '-v', 'ON_ERROR_STOP=1', '-c', data], environment)
+    await run(tools.psql, ['-q', '-v', 'ON_ERROR_STOP=1', '-c', data], environment)
     connection = undefined
     Object.assign(process.env, environment)
   }
@@ -52,11 +52,11 @@ try {
   const results = {pgDump: [], dbbak: [], rss: []}
   for (let round = 0; round <= rounds; round++) {
     const dump = join(work, 'reference.dump')
-    const pgDump = timed(() =>
+    const pgDump = await timed(() =>
       run(tools.dump, ['-Fc', '-f', dump, ...(connection ? [`--dbname=${connection}`] : [])]),
     )
     rmSync(join(work, 'backups'), {recursive: true, force: true})
-    const dbbak = timed(() =>
+    const dbbak = await timed(() =>
       run(process.execPath, ['--import', memory, program, 'backup', '--quiet', '--json'], {
         ...process.env,
         BACKUP_DIR: join(work, 'backups'),
@@ -83,17 +83,12 @@ try {
   rmSync(work, {recursive: true, force: true})
 }
 
-function run(command, args, env = process.env) {
-  const {status, stderr} = spawnSync(command, args, {
-    env,
-    stdio: ['ignore', 'ignore', 'pipe'],
-    encoding: 'utf8',
-  })
-  if (status !== 0) throw new Error(`${command} ended with ${status}: ${stderr}`)
+async function run(command, args, env = process.env) {
+  await $({env, quiet: true})`${command} ${args}`
 }
 
-function timed(work) {
+async function timed(work) {
   const start = performance.now()
-  work()
+  await work()
   return (performance.now() - start) / 1000
 }
