@@ -6,7 +6,7 @@ import {
   type BackupResult,
 } from '../engine/backup/take-backup.js'
 import type {Selection} from '../engine/manifest.js'
-import {parseDuration} from '../support/duration.js'
+import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
 import {openContext, openDatabase, openStores, usingStores, type Context, type RunOptions} from './context.js'
 
@@ -92,7 +92,11 @@ function requestOf(options: BackupOptions, {settings}: Context): BackupRequest {
     globals: options.globals ?? false,
     label: settings.label.value ?? null,
     namePrefix: settings.name.value,
-    lockTimeoutMs: parseDuration(settings.lockTimeout.value ?? defaultLockTimeout, '--lock-timeout'),
+    lockTimeoutMs: parseDuration(
+      settings.lockTimeout.value ?? defaultLockTimeout,
+      '--lock-timeout',
+      longestTimeoutMs,
+    ),
   }
 }
 

@@ -20,6 +20,8 @@ export interface LendingOptions {
   inTransaction: boolean
   /** Statements that the server is spared; see harmless-statements.ts. */
   standIn?: (sql: string) => StandIn
+  /** Where the folder with the socket is made; the system's temporary folder by default. */
+  temporaryFolder?: string
 }
 
 /**
@@ -48,7 +50,7 @@ const port = 5432
 
 export async function lendSession(client: Client, options: LendingOptions): Promise<LentSession> {
   const parameters = await reportedParameters(client)
-  const folder = await mkdtemp(join(await socketParent(), 'dbbak-'))
+  const folder = await mkdtemp(join(await socketParent(options.temporaryFolder ?? tmpdir()), 'dbbak-'))
   const unregister = guardian().folder(folder)
   const remove = async () => {
     await rm(folder, {recursive: true, force: true})
@@ -94,9 +96,9 @@ const socketIn = (folder: string) => join(folder, `.s.PGSQL.${port}`)
 const longestSocketPathBytes = 103
 
 /** The temporary folder, or, where its path is too long for a socket in it, the usual one. */
-async function socketParent(): Promise<string> {
-  const path = socketIn(join(tmpdir(), 'dbbak-XXXXXX'))
-  return Buffer.byteLength(path) <= longestSocketPathBytes ? tmpdir() : realpath('/tmp')
+async function socketParent(temporaryFolder: string): Promise<string> {
+  const path = socketIn(join(temporaryFolder, 'dbbak-XXXXXX'))
+  return Buffer.byteLength(path) <= longestSocketPathBytes ? temporaryFolder : realpath('/tmp')
 }
 
 /** What a server reports at the start of a session; tools ask their libpq for these and not the server. */

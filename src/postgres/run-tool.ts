@@ -113,17 +113,23 @@ function ended(child: ChildProcess, program: string, {signal, env}: ToolOptions)
 function toolFailed(program: string, how: string, stderr: string, cause: unknown): DbbakError {
   const name = basename(program)
   const words = lastWords(stderr)
-  return new DbbakError('TOOL_FAILED', `${name} ${how}${words ? `: ${words}` : ' and said nothing.'}`, {
-    cause,
-    details: {tool: name, stderr},
-  })
+  return new DbbakError(
+    'TOOL_FAILED',
+    `${name} ${how}${words ? `: ${words}` : ' and said nothing'}`.replace(/\.?$/, '.'),
+    {
+      cause,
+      details: {tool: name, stderr},
+    },
+  )
 }
 
 /** The line that says what went wrong: the last error, else the last line. */
 function lastWords(stderr: string): string {
   const lines = stderr.split('\n').filter((line) => line.trim() !== '')
-  const error = lines.findLast((line) => /error:|fatal:|FATAL|ERROR/.test(line))
-  return (error ?? lines.at(-1) ?? '').replace(/^\w+: (error: )?/, '').trim()
+  const errors = lines.filter((line) => /error:|fatal:|FATAL|ERROR/.test(line))
+  // What a parallel pg_dump ends with says nothing of why.
+  const why = errors.findLast((line) => !line.includes('worker process died')) ?? errors.at(-1)
+  return (why ?? lines.at(-1) ?? '').replace(/^\w+: (error: )?/, '').trim()
 }
 
 function keepEnds(stream: Readable): () => string {

@@ -10,8 +10,11 @@ const unitMs: Record<string, number> = {
   d: 86_400_000,
 }
 
+/** The longest time that the server's own timeouts take: some 24 days. */
+export const longestTimeoutMs = 2 ** 31 - 1
+
 /** Reads `500ms`, `30s`, `5min`, `26h`, `8d`. @returns milliseconds @throws DbbakError OPTION_INVALID */
-export function parseDuration(text: string, option: string): number {
+export function parseDuration(text: string, option: string, longestMs = Infinity): number {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]+)$/.exec(text.trim().toLowerCase())
   const unit = match?.[2] === undefined ? undefined : unitMs[match[2]]
   if (!match || unit === undefined) {
@@ -23,5 +26,10 @@ export function parseDuration(text: string, option: string): number {
       },
     )
   }
-  return Math.round(Number(match[1]) * unit)
+  const durationMs = Math.round(Number(match[1]) * unit)
+  if (durationMs <= longestMs) return durationMs
+  const days = Math.floor(longestMs / unitMs.d!)
+  throw new DbbakError('OPTION_INVALID', `${option} is at most ${days}d, and "${text}" is more.`, {
+    suggestions: [`For example: ${option} ${days}d`],
+  })
 }

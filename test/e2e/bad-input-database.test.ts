@@ -59,41 +59,29 @@ describe('a database called', () => {
     'line\nbreak',
     '€'.repeat(21),
   ]
-  test.each(names)('%j is backed up, listed, verified by a restore, damaged and restored', async (name) => {
-    await withDatabase(
-      name,
-      'create table orders (id int primary key); insert into orders values (1), (2)',
-      async (url) => {
-        const options = settings(url)
-        for (const format of ['custom', 'plain', 'directory']) {
-          const {backup} = await dbbakJson(['backup', '--format', format], options)
-          expect(backup.database.name).toBe(name)
-        }
-        const {backups} = await dbbakJson(['list'], options)
-        expect(backups).toHaveLength(3)
-        for (const backup of backups) {
-          expect(backup).toMatchObject({database: name, tableCount: 1, rowCount: 2})
-          expect(backup.name).toMatch(/^[\p{L}\p{N}_][\p{L}\p{N}._-]*$/u) // needs no quotes anywhere
-          expect(backup.location).toBe(join(to, backup.name))
-        }
-        const verified = await dbbakJson(
-          ['verify', '--all', '--level', 'restore', '--scratch', 'url'],
-          options,
-        )
-        expect(verified.results.map(({verdict}: {verdict: string}) => verdict)).toEqual(
-          Array(3).fill('passed'),
-        )
-        for (const {name: archive} of backups) {
-          await server.query('delete from orders', name)
-          const restored = await dbbakJson(
-            ['restore', archive, '--force', '--verify', '--no-safety-backup'],
-            options,
-          )
-          expect(restored).toMatchObject({targetState: 'restored', target: {database: name}})
-          expect(await server.query('select * from orders', name)).toHaveLength(2)
-        }
-      },
-    )
+  const formats = ['custom', 'plain', 'directory']
+  const cases = names.map((name, index): [string, string] => [name, formats[index % formats.length]])
+  const sql = 'create table orders (id int primary key); insert into orders values (1), (2)'
+
+  test.each(cases)('%j is backed up, listed, verified, damaged and restored (%s)', async (name, format) => {
+    await withDatabase(name, sql, async (url) => {
+      const options = settings(url)
+      const {backup} = await dbbakJson(['backup', '--format', format], options)
+      expect(backup.database.name).toBe(name)
+      const {backups} = await dbbakJson(['list'], options)
+      expect(backups).toHaveLength(1)
+      const [listed] = backups
+      expect(listed).toMatchObject({database: name, tableCount: 1, rowCount: 2})
+      expect(listed.name).toMatch(/^[\p{L}\p{N}_][\p{L}\p{N}._-]*$/u) // needs no quotes anywhere
+      expect(listed.location).toBe(join(to, listed.name))
+      const level = ['--level', 'restore', '--scratch', 'url']
+      expect(await dbbakJson(['verify', listed.name, ...level], options)).toMatchObject({verdict: 'passed'})
+      await server.query('delete from orders', name)
+      const force = ['--force', '--verify', '--no-safety-backup']
+      const restored = await dbbakJson(['restore', listed.name, ...force], options)
+      expect(restored).toMatchObject({targetState: 'restored', target: {database: name}})
+      expect(await server.query('select * from orders', name)).toHaveLength(2)
+    })
   })
 })
 
@@ -189,23 +177,24 @@ describe('a table that another session has locked', () => {
     }
   }
 
-  test.each([[], ['--content', 'none'], ['--format', 'directory']])(
-    'ends a backup after --lock-timeout with the table and who has it (%s %s)',
-    async (...more) => {
-      await withDatabase('locked', 'create table "Orders" (id int)', async (url) => {
-        const args = ['backup', '--lock-timeout', '1s', ...more]
-        await whileLocked('locked', async (pid) => {
-          const {error} = await failing(args, settings(url), wanted)
-          expect(error.message).toContain('"Orders"')
-          expect(error.message).toContain(String(pid))
-          expect(error.message).toContain('a migration')
-          expect(error.suggestions.at(-1)).toContain('--lock-timeout')
-          expect(await filesAt(to)).toEqual({})
-        })
-        expect((await dbbak(args, settings(url))).exitCode).toBe(0)
+  test.each([
+    ['--content', 'counts'],
+    ['--content', 'none'],
+    ['--format', 'directory'],
+  ])('ends a backup after --lock-timeout with the table and who has it (%s %s)', async (...more) => {
+    await withDatabase('locked', 'create table "Orders" (id int)', async (url) => {
+      const args = ['backup', '--lock-timeout', '1s', ...more]
+      await whileLocked('locked', async (pid) => {
+        const {error} = await failing(args, settings(url), wanted)
+        expect(error.message).toContain('"Orders"')
+        expect(error.message).toContain(String(pid))
+        expect(error.message).toContain('a migration')
+        expect(error.suggestions.at(-1)).toContain('--lock-timeout')
+        expect(await filesAt(to)).toEqual({})
       })
-    },
-  )
+      expect((await dbbak(args, settings(url))).exitCode).toBe(0)
+    })
+  })
 
   test('holds a backup up no longer than it is locked', async () => {
     await withDatabase('locked', 'create table "Orders" (id int)', async (url) => {
@@ -230,7 +219,7 @@ test('a value too large to be dumped is named with its table and column, and the
     alter table "Big Files" alter column "the body" set storage external;
     insert into "Big Files" select 1, 'holiday.mov', half || half from (select decode(repeat('ab', 300 * 1024 * 1024), 'hex') as half) halves`
   await withDatabase('big', sql, async (url) => {
-    for (const format of ['custom', 'plain', 'directory']) {
+    for (const format of ['custom', 'directory']) {
       const args = ['backup', '--format', format]
       const {error} = await failing(args, settings(url), {exitCode: 4, code: 'VALUE_TOO_LARGE'})
       expect(error.message).toContain('"Big Files"')

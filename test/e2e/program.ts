@@ -1,6 +1,6 @@
 import {expect} from '@jest/globals'
 import {spawn, type ChildProcess} from 'node:child_process'
-import {mkdtemp, readdir, rm, stat} from 'node:fs/promises'
+import {mkdtemp, readdir, readFile, rm, stat} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
@@ -31,6 +31,10 @@ export interface RunningProgram {
   ended: Promise<Ended>
 }
 
+/** What --json prints; the tests say what they expect of it. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export type Json = any
+
 /** Starts the program by its command line, as a user does. */
 export function startDbbak(args: string[], options: ProgramOptions = {}): RunningProgram {
   const child = spawn(process.execPath, [program, ...args], {
@@ -47,7 +51,7 @@ export function dbbak(args: string[], options?: ProgramOptions): Promise<Ended> 
 }
 
 /** Runs it with --json; fails unless it ends with this exit code and prints one document. */
-export async function dbbakJson<Document = any>(
+export async function dbbakJson<Document = Json>(
   args: string[],
   options?: ProgramOptions,
   exitCode = 0,
@@ -86,7 +90,7 @@ export interface Failure {
 export interface Failed {
   error: Failure
   /** The whole document that --json printed. */
-  document: any
+  document: Json
   /** Of both runs. */
   output: string
 }
@@ -132,7 +136,7 @@ async function expectTypable(suggestion: string): Promise<void> {
   if (command === undefined) return
   const help = helpTexts.get(command) ?? helpOf(command)
   helpTexts.set(command, help)
-  for (const [option] of rest.matchAll(/(?<= )--[a-z-]+/g)) {
+  for (const [option] of rest.matchAll(/(?<= )--(?!help)[a-z-]+/g)) {
     const plain = option.replace('--no-', '--')
     const text = (await help).replaceAll('--[no-]', '--')
     expect({suggestion, exists: text.includes(`${plain}=`) || text.includes(`${plain} `)}).toEqual({
@@ -173,10 +177,17 @@ export async function secretArgumentsDuring(work: () => Promise<unknown>): Promi
   return [...seen]
 }
 
+/** The argument lists of processes that hold a text, other than our own. */
+export async function processesOf(text: string): Promise<string[]> {
+  return (await argumentLists()).filter((line) => line.includes(text))
+}
+
+/** Of all processes but this one; empty on systems without /proc. */
 async function argumentLists(): Promise<string[]> {
-  const {readFile} = await import('node:fs/promises')
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name))
-  return Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')))
+  const others = pids.filter((pid) => Number(pid) !== process.pid)
+  const lists = others.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''))
+  return (await Promise.all(lists)).map((list) => list.replaceAll('\0', ' '))
 }
 
 /** The settings with which the program finds client tools for a server of this version. */

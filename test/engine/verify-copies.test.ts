@@ -27,6 +27,22 @@ describe('a verification of a good backup', () => {
     expect(await place.server.query(`select from pg_database where datname like 'dbbak%'`)).toEqual([])
   })
 
+  test.each(formats)('leaves subscriptions and publications out, %s format', async (format) => {
+    await place.server.createDatabase('subscribed')
+    await place.server.query(
+      `create table a (n int); create publication p for table a;
+       create subscription s connection 'host=/nonexistent dbname=none' publication p with (connect = false)`,
+      'subscribed',
+    )
+    await place.backUp('subscribed', {format})
+    expect(await place.verify()).toMatchObject({verdict: 'passed', level: 'restore'})
+    // A database that subscribes to something cannot be dropped.
+    expect(await place.server.query(`select from pg_database where datname like 'dbbak%'`)).toEqual([])
+    await place.server.query('alter subscription s set (slot_name = none)', 'subscribed')
+    await place.server.query('drop subscription s', 'subscribed')
+    await place.server.dropDatabase('subscribed')
+  })
+
   test('without a scratch server passes under auto, and says that no restore was tested', async () => {
     await place.backUp('rich')
     const result = await place.verify({level: 'auto', scratch: 'none'})

@@ -9,10 +9,12 @@ import type {ClientTools} from '../../postgres/client-tools.js'
 import {openWideOutput} from '../../postgres/wide-output.js'
 import {startDump, type DumpRequest, type ToolContext} from '../../postgres/dump.js'
 import {guardian} from '../../support/guardian.js'
+import type {StorageProvider} from '../../storage/provider.js'
 import type {ArchiveFile, Compression} from '../manifest.js'
 import {dumpBytes, type StreamCounter} from './dump-stream.js'
+import {noSpaceLeft, ranOutOfSpace} from './dump-errors.js'
 import {dumpFiles} from './dump-folder.js'
-import {alive, putEverywhere, storeEverywhere, type Branch} from './fan-out.js'
+import {alive, attemptAt, putEverywhere, storeEverywhere, throwIfNoneLeft, type Branch} from './fan-out.js'
 
 export interface WriteRequest {
   tools: ClientTools
@@ -41,7 +43,7 @@ export async function writeStream(request: WriteRequest): Promise<WrittenArchive
       ? compressor({algorithm: compression.algorithm, level: compression.level ?? undefined})
       : undefined
   // The compressor is done with a piece before it asks for the next; without one the pieces live on in queues.
-  const wide = packing ? await openWideOutput() : undefined
+  const wide = packing ? await openWideOutput().catch(() => undefined) : undefined // no folder for its socket: slower
   const tool = startDump(request.tools, request.dump, request.context, wide?.toolEnd)
   wide?.toolEnd.destroy()
   const hash = digest()
@@ -62,18 +64,45 @@ export async function writeDirectory(request: WriteRequest): Promise<WrittenArch
     const files: ArchiveFile[] = []
     for (const name of await dumpFiles(folder)) files.push(await storeFile(request, folder, name))
     return {files, uncompressedBytes: files.reduce((sum, {bytes}) => sum + bytes, 0)}
+  } catch (error) {
+    if (!ranOutOfSpace(error)) throw error
+    throw noSpaceLeft(work.store?.describe() ?? work.path, await work.store?.freeBytes?.())
   } finally {
     await rm(work.path, {recursive: true, force: true})
     work.unregister()
   }
 }
 
-/** On the destination's own file system where it has one, so that the files can be moved in instead of copied. */
-async function workFolder(branches: Branch[]): Promise<{path: string; unregister: () => void}> {
-  const [first] = alive(branches)
-  const parent = (await first?.store.workFolder?.()) ?? tmpdir()
-  const path = await mkdtemp(join(parent, 'dbbak-dump-'))
-  return {path, unregister: guardian().folder(path)}
+interface Work {
+  path: string
+  /** The destination it lies at, if it does. */
+  store: StorageProvider | undefined
+  unregister(): void
+}
+
+/**
+ * A folder to dump into: on a destination's own file system, so that the files can be moved in instead of copied, the
+ * roomiest first; else where temporary files go.
+ */
+async function workFolder(branches: Branch[]): Promise<Work> {
+  for (const branch of await roomiestFirst(branches)) {
+    const {store} = branch
+    if (!store.workFolder) continue
+    const path = await attemptAt(branch, async () => newFolder((await store.workFolder?.()) ?? tmpdir()))
+    if (path !== undefined) return {path, store, unregister: guardian().folder(path)}
+  }
+  throwIfNoneLeft(branches)
+  const path = await newFolder(tmpdir())
+  return {path, store: undefined, unregister: guardian().folder(path)}
+}
+
+const newFolder = (parent: string): Promise<string> => mkdtemp(join(parent, 'dbbak-dump-'))
+
+async function roomiestFirst(branches: Branch[]): Promise<Branch[]> {
+  const room = await Promise.all(
+    alive(branches).map(async (branch) => ({branch, bytes: (await branch.store.freeBytes?.()) ?? 0})),
+  )
+  return room.sort((a, b) => b.bytes - a.bytes).map(({branch}) => branch)
 }
 
 async function storeFile(

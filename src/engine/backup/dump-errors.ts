@@ -43,12 +43,31 @@ export async function explainDumpFailure(error: unknown, reader: Reader): Promis
   if (!(error instanceof DbbakError) || error.code !== 'TOOL_FAILED') return error
   const stderr = typeof error.details?.stderr === 'string' ? error.details.stderr : ''
   const meaning = meanings.find(({words}) => words.test(stderr))
-  if (!meaning) return new DbbakError('DUMP_FAILED', `${error.message} No backup was made.`, {cause: error})
   try {
-    return await meaning.explain(stderr, reader)
+    return (await meaning?.explain(stderr, reader)) ?? dumpFailed(error)
   } catch {
-    return new DbbakError('DUMP_FAILED', `${error.message} No backup was made.`, {cause: error})
+    return dumpFailed(error)
   }
+}
+
+function dumpFailed(error: DbbakError): DbbakError {
+  return new DbbakError('DUMP_FAILED', `${error.message} No backup was made.`, {
+    suggestions: ['Check tools, database and destination: dbbak doctor', 'Then try again: dbbak backup'],
+  })
+}
+
+/** Whether pg_dump found no room for the files that it writes itself, in the directory format. */
+export function ranOutOfSpace(error: unknown): boolean {
+  const stderr = error instanceof DbbakError ? error.details?.stderr : undefined
+  return typeof stderr === 'string' && /No space left on device|Disk quota exceeded/i.test(stderr)
+}
+
+/** @param place the destination, as it may be printed */
+export function noSpaceLeft(place: string, freeBytes: number | undefined): DbbakError {
+  const left = freeBytes === undefined ? '' : ` (${freeBytes} bytes free)`
+  return new DbbakError('DESTINATION_FULL', `No space is left at ${place}${left} for what pg_dump writes.`, {
+    suggestions: ['Free space there, or name another destination: dbbak backup --to DEST'],
+  })
 }
 
 /** Turns the failure of a query of ours into the same errors that pg_dump's words are turned into. */

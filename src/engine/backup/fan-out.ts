@@ -55,10 +55,21 @@ export async function everywhere(
   branches: Branch[],
   step: (branch: Branch) => Promise<unknown>,
 ): Promise<void> {
-  await Promise.all(
-    alive(branches).map((branch) => step(branch).catch((error: unknown) => failed(branch, error))),
-  )
+  await Promise.all(alive(branches).map((branch) => attemptAt(branch, step)))
   throwIfNoneLeft(branches)
+}
+
+/** Runs one step at one destination, which is left out from there on if it fails. @returns undefined then */
+export async function attemptAt<T>(
+  branch: Branch,
+  step: (branch: Branch) => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await step(branch)
+  } catch (error) {
+    failed(branch, error)
+    return undefined
+  }
 }
 
 /**
@@ -75,7 +86,8 @@ export async function discardStored(branches: Branch[]): Promise<void> {
   }
 }
 
-function throwIfNoneLeft(branches: Branch[]): void {
+/** @throws DbbakError of the first destination, once all have failed */
+export function throwIfNoneLeft(branches: Branch[]): void {
   if (alive(branches).length === 0)
     throw branches[0]?.error ?? new DbbakError('DESTINATION_INVALID', 'No destination was given.')
 }

@@ -1,11 +1,10 @@
 import type {Client} from 'pg'
 import type {ClientTools} from '../../postgres/client-tools.js'
-import {asQueryError, connect} from '../../postgres/connect.js'
-import {quoteIdentifier} from '../../postgres/identifiers.js'
+import {connect} from '../../postgres/connect.js'
 import {lendSession} from '../../postgres/lent-session.js'
 import type {StoredBackup} from '../archive/open-archive.js'
+import {createSelectedSchemas} from '../archive/selected-schemas.js'
 import {runRestoreTool, type RestoreToolResult} from '../archive/run-restore-tool.js'
-import type {ContentRecord} from '../manifest.js'
 import type {ScratchDatabase} from './scratch-database.js'
 import {scratchStatements} from './scratch-statements.js'
 
@@ -33,10 +32,9 @@ export async function fillScratch(
 ): Promise<RestoreToolResult> {
   const {client} = await connect(database.connection, {applicationName: 'dbbak verify', signal: deps.signal})
   try {
-    const {selection, format, content} = backup.entry.manifest
-    // A dump of single tables does not hold the schemas they are in.
-    if (selection?.tables?.length) await createSchemas(client, content)
-    if (format === 'plain') return await fillThroughSession(client, database, backup, deps)
+    const {manifest} = backup.entry
+    await createSelectedSchemas(client, manifest)
+    if (manifest.format === 'plain') return await fillThroughSession(client, database, backup, deps)
   } finally {
     await client.end().catch(() => {}) // given back, or closed already
   }
@@ -59,16 +57,6 @@ function request(
     database: database.connection.databaseArgument(),
     signal,
     onProgress,
-  }
-}
-
-async function createSchemas(client: Client, content: ContentRecord): Promise<void> {
-  const all = [...content.tables, ...content.sequences, ...(content.materializedViews ?? [])]
-  try {
-    for (const schema of new Set(all.map(({schema}) => schema)))
-      await client.query(`create schema if not exists ${quoteIdentifier(schema)}`)
-  } catch (error) {
-    throw asQueryError(error, 'creating the schemas of the selected tables')
   }
 }
 

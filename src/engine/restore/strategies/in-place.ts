@@ -8,6 +8,7 @@ import type {ToolSearch} from '../../../postgres/client-tools.js'
 import {DbbakError} from '../../../support/errors.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
 import {judgeMessages} from '../../archive/restore-messages.js'
+import {createSelectedSchemas} from '../../archive/selected-schemas.js'
 import {runRestoreTool} from '../../archive/run-restore-tool.js'
 import type {Events} from '../../events.js'
 import {settleSession} from '../target-session.js'
@@ -60,6 +61,7 @@ export async function replaceInTransaction(
         message: `The extension ${name} belongs to another role and was left as it is.`,
       })
     }
+    await createSelectedSchemas(client, backup.entry.manifest)
     await refuseForeignCommit(client)
     await restoreThroughSession(backup, target, kept, options, deps)
     await settleSession(client, target.lockTimeoutMs)
@@ -156,7 +158,7 @@ function restoreFailed(failure: DbbakError, stderr: string): DbbakError {
     {
       cause: failure,
       suggestions: [
-        ...(/invalid command \\+(un)?restrict/.test(stderr) ? [newerPsql] : []),
+        ...(/invalid command \\(un)?restrict/.test(stderr) ? [newerPsql] : []),
         'Test the backup by itself: dbbak verify --level restore',
       ],
     },
