@@ -1,9 +1,17 @@
-import type {BackupPlan, BackupResult} from '../index.js'
-import {formatBytes, formatCount, formatCountOf, formatDuration} from './format.js'
+import {resolve} from 'node:path'
+import type {BackupPlan, BackupResult, DestinationResult} from '../index.js'
+import {formatBytes, formatCount, formatCountOf, formatDuration, printable} from './format.js'
 import {styleFor, symbolsFor} from './style.js'
+import {besideLabel, columnsOf, shellArgument} from './wrap.js'
 
-/** A finished backup, for people. */
-export function backupSummary({backup, destinations, bytes, durationMs}: BackupResult): string {
+/**
+ * A finished backup, for people.
+ * @param usual the destination that commands look in when none is named
+ */
+export function backupSummary(
+  {backup, destinations, bytes, durationMs}: BackupResult,
+  usual = resolve(process.env.BACKUP_DIR || './backups'),
+): string {
   const style = styleFor(process.stdout)
   const symbols = symbolsFor(process.env)
   const {content, uncompressedBytes, compression} = backup
@@ -12,12 +20,24 @@ export function backupSummary({backup, destinations, bytes, durationMs}: BackupR
   return [
     `${style.good(symbols.done)} ${style.bold(backup.id)}`,
     `  ${formatBytes(bytes)}${ratio}, ${formatCountOf(content.tableCount, 'table')}${rows}, ${formatDuration(durationMs)}`,
-    ...destinations.map(
-      ({destination, status, error}) =>
-        `  ${status === 'stored' ? 'at' : style.bad('failed:')} ${destination}${error ? ` ${error.message}` : ''}`,
-    ),
-    style.dim(`  Check that it can be restored: dbbak verify --latest`),
+    ...destinations.map(destinationLine),
+    style.dim(`  Check that it can be restored: ${verifyCommand(destinations, usual)}`),
   ].join('\n')
+}
+
+function destinationLine({destination, status, error}: DestinationResult): string {
+  if (status === 'stored') return `  at ${printable(destination)}`
+  const text = `${destination}: ${error?.message ?? 'unknown'}`
+  const label = `  ${styleFor(process.stdout).bad('failed:')} `
+  return besideLabel(label, printable(text), columnsOf(process.stdout))
+}
+
+/** What works when typed, also where the backup went elsewhere than usual. */
+function verifyCommand(destinations: DestinationResult[], usual: string): string {
+  const stored = destinations.find(({status}) => status === 'stored')?.destination
+  return stored === undefined || stored === usual
+    ? 'dbbak verify --latest'
+    : `dbbak verify --latest --from ${shellArgument(stored)}`
 }
 
 /** What a backup would do, for people. */

@@ -69,7 +69,7 @@ function confirmation(plan: RestorePlan): string {
   const style = styleFor(process.stdout)
   const text = hasColors(process.stdout) ? planText(plan) : stripVTControlCharacters(planText(plan))
   const typed = `Type RESTORE to go ahead: ${style.bold('RESTORE')}   ${style.dim('(typed by the demo)')}`
-  return `${text}  ${typed}\n`
+  return `\n${text}\n  ${typed}\n`
 }
 
 function outcome(step: DemoStep): string {
@@ -79,7 +79,7 @@ function outcome(step: DemoStep): string {
     case 'shop':
       return belowProgress(shopTable(step.database, step.state))
     case 'backup':
-      return backupSummary(step.result)
+      return backupSummary(step.result, step.result.destinations[0]?.destination)
     case 'list':
       return listTable(step.result, false)
     case 'verify':

@@ -1,45 +1,68 @@
 import type {RestorePlan, RestoreResult} from '../index.js'
-import {formatAge, formatBytes, formatCount, formatCountOf, formatDuration} from './format.js'
+import {formatAge, formatBytes, formatCountOf, formatDuration, printable} from './format.js'
 import {styleFor, symbolsFor} from './style.js'
+import {besideLabel, columnsOf, shellArgument} from './wrap.js'
 
 /** What the user sees before typing RESTORE. */
 export function planText(plan: RestorePlan, stream: NodeJS.WriteStream = process.stderr): string {
   const {backup, target, targetContent, strategy, strategyReason, safetyBackup, findings} = plan
   const style = styleFor(stream)
+  const columns = columnsOf(stream)
+  const line = (label: string, text: string) => besideLabel(`  ${label.padEnd(10)}`, text, columns)
+  const note = (text: string) => besideLabel(`  ${style.caution('Note')}      `, printable(text), columns)
   const age = formatAge(Math.round((Date.now() - Date.parse(backup.snapshotAt)) / 1000))
   return [
+    style.bold(`Restore into ${printable(target.description)}`),
     '',
-    `  ${style.bold('Backup')}    ${backup.id}`,
-    `            ${age} old, of ${backup.database}: ${formatCountOf(backup.tables, 'table')}, ${formatCountOf(backup.rows, 'row')}, ${formatBytes(backup.bytes)}`,
-    `  ${style.bold('Target')}    ${target.description}`,
-    `            ${style.bad('everything in it is replaced')}: ${formatCountOf(targetContent.tables, 'table')}, about ${formatCount(targetContent.estimatedRows)} rows, ${formatBytes(targetContent.sizeBytes)}`,
-    `  ${style.bold('How')}       ${strategy}: ${strategyReason}`,
-    `  ${style.bold('Way back')}  ${safetyBackup ? 'a safety backup is taken first' : 'no safety backup'}`,
-    ...findings.map(({code, message}) => `  ${style.caution('Note')}      ${code}: ${message}`),
+    line('Backup', backup.id),
+    line(
+      '',
+      `${age} old, of ${printable(backup.database)}: ${formatCountOf(backup.tables, 'table')}, ${formatCountOf(backup.rows, 'row')}, ${formatBytes(backup.bytes)}`,
+    ),
+    line(
+      'Target',
+      `${style.bad('everything in it is replaced')}: ${formatCountOf(targetContent.tables, 'table')}, about ${formatCountOf(targetContent.estimatedRows, 'row')}, ${formatBytes(targetContent.sizeBytes)}`,
+    ),
+    line('How', `${strategy}: ${strategyReason}`),
+    line('Way back', safetyBackup ? 'a safety backup is taken first' : 'no safety backup'),
+    ...findings.map(({code, message}) => note(`${code}: ${message}`)),
     '',
   ].join('\n')
 }
 
 /** A finished restore, for people. */
-export function restoreSummary({backup, target, stages, safetyBackup, dryRun, plan}: RestoreResult): string {
+export function restoreSummary(result: RestoreResult): string {
+  const {backup, target, stages, safetyBackup, dryRun, plan} = result
   const style = styleFor(process.stdout)
-  const symbols = symbolsFor(process.env)
-  const total = stages.reduce((sum, {durationMs}) => sum + durationMs, 0)
+  const database = printable(target.database)
   if (dryRun) {
     return [
-      ...(plan ? [planText(plan, process.stdout)] : []),
-      `A dry run: ${backup.id} could be restored into ${target.database}; nothing was changed.`,
+      ...(plan ? [`\n${planText(plan, process.stdout)}`] : []),
+      besideLabel(
+        '',
+        `A dry run: ${backup.id} could be restored into ${database}; nothing was changed.`,
+        columnsOf(process.stdout),
+      ),
     ].join('\n')
   }
   return [
-    `${style.good(symbols.done)} ${style.bold(target.database)} holds ${backup.id} again (${formatDuration(total)}).`,
-    ...stages.map(({name, status, durationMs, reason}) =>
-      style.dim(
-        `  ${name.padEnd(13)} ${status.padEnd(8)} ${status === 'skipped' ? (reason ?? '') : formatDuration(durationMs)}`.trimEnd(),
-      ),
-    ),
+    `${style.good(symbolsFor(process.env).done)} ${style.bold(database)} holds ${backup.id} again (${formatDuration(workMs(stages))}).`,
+    ...stages.map((stage) => style.dim(stageLine(stage))),
     safetyBackup
-      ? `  What was there before: dbbak restore ${safetyBackup.id} --from ${safetyBackup.destination}`
+      ? `  To go back to what was there before:\n    dbbak restore ${safetyBackup.id} --from ${shellArgument(safetyBackup.destination)}`
       : '  There is no safety backup of what was there before.',
   ].join('\n')
+}
+
+/** Without the time that the user took to answer. */
+const workMs = (stages: RestoreResult['stages']): number =>
+  stages.reduce((sum, {name, durationMs}) => sum + (name === 'confirm' ? 0 : durationMs), 0)
+
+function stageLine({name, status, reason, durationMs}: RestoreResult['stages'][number]): string {
+  const facts = status === 'skipped' ? (reason ?? '') : formatDuration(durationMs)
+  return besideLabel(
+    `  ${name.padEnd(13)} ${status.padEnd(8)} `,
+    printable(facts),
+    columnsOf(process.stdout),
+  ).trimEnd()
 }

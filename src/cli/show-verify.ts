@@ -1,6 +1,7 @@
 import type {Check, VerifiedBackup, VerifyResult} from '../index.js'
-import {formatDuration, pad} from './format.js'
+import {formatDuration, pad, printable} from './format.js'
 import {styleFor, symbolsFor} from './style.js'
+import {besideLabel, columnsOf} from './wrap.js'
 
 const titles: Record<Check['name'], string> = {
   'file-exists': 'File exists',
@@ -24,25 +25,36 @@ function oneBackup({id, verdict, level, checks, durationMs}: VerifiedBackup): st
       : level === 'archive'
         ? 'read to its end; no restore was tested'
         : 'checksum only'
-  const words = verdict === 'passed' ? style.good(`passed (${tested})`) : style.bad(verdict)
-  return [`${style.bold(id)}  ${words}, ${formatDuration(durationMs)}`, ...checks.map(line)].join('\n')
+  const words =
+    verdict === 'passed' ? style.good(`passed (${tested})`) : style.bad(verdict.replaceAll('-', ' '))
+  return [
+    `${style.bold(printable(id))}  ${words}, ${formatDuration(durationMs)}`,
+    ...checks.map((check, index) => line(check, checks[index - 1])),
+  ].join('\n')
 }
 
-function line({name, status, reason, differences}: Check): string {
+function line({name, status, reason, differences}: Check, before: Check | undefined): string {
   const style = styleFor(process.stdout)
   const symbols = symbolsFor(process.env)
+  const columns = columnsOf(process.stdout)
   const symbol = {
     passed: style.good(symbols.done),
     failed: style.bad(symbols.failed),
     'could-not-run': style.caution(symbols.caution),
     'not-asked': style.dim(symbols.skipped),
   }[status]
-  const text =
-    `  ${symbol} ${pad(titles[name], 17)} ${status === 'passed' ? '' : status.replaceAll('-', ' ')}${reason ? `${status === 'passed' ? '' : ': '}${reason}` : ''}`.trimEnd()
+  const why = reason !== undefined && reason === before?.reason ? 'for the same reason' : reason
+  const words = [status === 'passed' ? '' : status.replaceAll('-', ' '), printable(why ?? '')]
+  const text = words.filter(Boolean).join(': ')
+  const shown = (differences ?? []).slice(0, shownDifferences)
+  const more = (differences?.length ?? 0) - shown.length
   return [
-    text,
-    ...(differences ?? [])
-      .slice(0, 20)
-      .map(({object, expected, found}) => `      ${object}: expected ${expected}, found ${found}`),
+    besideLabel(`  ${symbol} ${pad(titles[name], 18)}`, text, columns).trimEnd(),
+    ...shown.map(({object, expected, found}) =>
+      besideLabel('      ', printable(`${object}: expected ${expected}, found ${found}`), columns),
+    ),
+    ...(more > 0 ? [`      and ${more} more: --json has them all`] : []),
   ].join('\n')
 }
+
+const shownDifferences = 20

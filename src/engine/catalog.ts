@@ -80,7 +80,9 @@ async function readEntry(
   if (!manifest) return undefined
   const archive = key.slice(0, -manifestEnding.length)
   for (const file of manifest.files) checkPresent(file, objects)
-  const verification = objects.has(verificationName(archive)) ? await readVerification(store, archive) : null
+  const verification = objects.has(verificationName(archive))
+    ? await readVerification(store, archive, manifest.id)
+    : null
   return {manifest, archive, storedAt: objects.get(key)?.modifiedAt ?? new Date(0), verification}
 }
 
@@ -138,12 +140,18 @@ function faultOfNames({id, format, files}: Manifest, archive: string): string | 
 const restOf = (text: string, beginning: string): string =>
   text.startsWith(beginning) ? text.slice(beginning.length) : ''
 
-async function readVerification(store: StorageProvider, archive: string): Promise<VerificationRecord | null> {
+/** A damaged result is no result, nor is another backup's. */
+async function readVerification(
+  store: StorageProvider,
+  archive: string,
+  id: string,
+): Promise<VerificationRecord | null> {
   try {
     const text = await readSmallObject(store, verificationName(archive), maxManifestBytes)
-    return text === undefined ? null : parseVerification(text)
+    const record = text === undefined ? null : parseVerification(text)
+    return record?.id === id ? record : null
   } catch {
-    return null // a damaged result is no result
+    return null
   }
 }
 

@@ -146,7 +146,8 @@ export function parseManifest(text: string, name: string): Manifest {
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
   const place = issue?.path.join('.') || 'the document'
-  throw invalid(name, `${place}: ${issue?.message ?? 'not a manifest'}`)
+  const what = issue?.message ?? 'not a manifest'
+  throw invalid(name, what.endsWith('received undefined') ? `${place} is missing` : `${place}: ${what}`)
 }
 
 export function serializeManifest(manifest: Manifest): string {

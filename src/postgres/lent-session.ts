@@ -245,6 +245,7 @@ class Loan {
   }
 
   end(): void {
+    if (this.hasEnded) return
     this.hasEnded = true
     // Now, and not when the socket has closed: taking a pipe off pauses the session, which is resumed here.
     this.disconnect()

@@ -122,7 +122,8 @@ export async function failing(
   return {error, document, output}
 }
 
-function expectSentence(message: string): void {
+/** A message is one sentence of words. */
+export function expectSentence(message: string): void {
   expect(message).toMatch(/^\S.*[.?]$/s)
   expect(message).not.toMatch(/undefined|\[object|NaN|\.\.$/)
   expect(message.split('\n')).toHaveLength(1)

@@ -7,7 +7,7 @@ import {clientTools18} from '../support/client-tools-18.js'
 import {needs} from '../support/needs.js'
 import {
   createOwner,
-  doctor,
+  doctorManifest,
   forgetBackups,
   openRestorePlace,
   type RestorePlace,
@@ -210,10 +210,8 @@ describe('what the backup needs', () => {
   })
 
   test('extensions that the server does not have: named with their versions', async () => {
-    await doctor(
-      place,
-      (dump) => dump,
-      ({content}) => content.extensions.push({name: 'postgis_of_old', version: '2.5.1'}),
+    await doctorManifest(place, ({content}) =>
+      content.extensions.push({name: 'postgis_of_old', version: '2.5.1'}),
     )
     const {codes, error} = await refusal()
     expect(codes).toEqual(['EXTENSIONS_MISSING'])
@@ -221,22 +219,14 @@ describe('what the backup needs', () => {
   })
 
   test('a newer server', async () => {
-    await doctor(
-      place,
-      (dump) => dump,
-      ({database}) => (database.serverVersion = '99.1'),
-    )
+    await doctorManifest(place, ({database}) => (database.serverVersion = '99.1'))
     const {codes, error} = await refusal()
     expect(codes).toEqual(['TARGET_SERVER_OLDER'])
     expect(error.suggestions).toEqual(['Restore into a server of version 99 or newer.'])
   })
 
   test('newer client tools', async () => {
-    await doctor(
-      place,
-      (dump) => dump,
-      ({client}) => (client.pgDumpVersion = '99.1'),
-    )
+    await doctorManifest(place, ({client}) => (client.pgDumpVersion = '99.1'))
     expect((await refusal()).codes).toEqual(['CLIENT_TOOLS_TOO_OLD'])
   })
 

@@ -50,7 +50,7 @@ test(
     let killed = 0
     for (let run = 0; run < runs; run++) {
       const before = (await list()).backups.length
-      const running = startDbbak(['backup', '--quiet', '--format', formats[run % formats.length]!], {env})
+      const running = startDbbak(['backup', '--quiet', '--format', formats[run % formats.length]], {env})
       await Promise.race([delay(100 + Math.random() * longestDelayMs), running.ended])
       running.child.kill('SIGKILL')
       const {signal, exitCode} = await running.ended
@@ -83,5 +83,5 @@ async function nothingIsLeft(): Promise<boolean> {
             (select count(*) from pg_locks where locktype = 'advisory') as locks`,
     'killed',
   )
-  return Number(row?.sessions) === 0 && Number(row?.locks) === 0 && (await readdir(env.TMPDIR!)).length === 0
+  return Number(row?.sessions) === 0 && Number(row?.locks) === 0 && (await readdir(env.TMPDIR)).length === 0
 }

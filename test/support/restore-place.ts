@@ -48,6 +48,8 @@ export interface RestorePlace {
 export interface RestorePlaceRequest extends ServerRequest {
   /** Rows of the backup's largest table. */
   rows?: number
+  /** The folder of the client tools, where they are not the installed ones. */
+  pgBin?: string | undefined
 }
 
 const options = {latest: true, force: true, safetyBackup: false}
@@ -56,8 +58,14 @@ export async function openRestorePlace(request: RestorePlaceRequest = {}): Promi
   const folder = await mkdtemp(join(tmpdir(), 'restore-'))
   const server = await startServer(request)
   const backups = join(folder, 'backups')
-  const env = {PATH: process.env.PATH, HOME: folder, BACKUP_DIR: backups}
-  const tools = await toolsForDump(server.major, {env})
+  const {pgBin} = request
+  const env = {
+    PATH: process.env.PATH,
+    HOME: folder,
+    BACKUP_DIR: backups,
+    ...(pgBin ? {DBBAK_PG_BIN: pgBin} : {}),
+  }
+  const tools = await toolsForDump(server.major, {env, pgBin})
   const run = {env, cwd: folder}
   const dump = async (database: string) => comparableDump(tools, await server.describe(database))
   const known = new Map<string, ComparableDump>()
@@ -141,24 +149,36 @@ const former = `
   select lo_from_bytea(815, 'an older large object') \\g /dev/null
   select nextval('counter') \\g /dev/null`
 
-/** Changes a plain, uncompressed backup and its manifest, so that its checksum is right all the same. */
+/** Changes the newest backup's manifest and archive, one that is text, so that its checksum is right all the same. */
 export async function doctor(
-  {backups}: RestorePlace,
+  place: RestorePlace,
   change: (dump: string) => string,
+  changeManifest?: (manifest: Manifest) => void,
+): Promise<void> {
+  await doctorBytes(place, (bytes) => Buffer.from(change(bytes.toString('utf8'))), changeManifest)
+}
+
+/** Changes the newest backup's manifest alone. */
+export async function doctorManifest(
+  place: RestorePlace,
+  change: (manifest: Manifest) => void,
+): Promise<void> {
+  await doctorBytes(place, (bytes) => bytes, change)
+}
+
+export async function doctorBytes(
+  {backups}: RestorePlace,
+  change: (bytes: Buffer) => Buffer,
   changeManifest: (manifest: Manifest) => void = () => {},
 ): Promise<void> {
   const names = (await readdir(backups)).filter((name) => name.endsWith('.metadata.json')).sort()
   const manifestFile = join(backups, names.at(-1)!)
   const manifest = JSON.parse(await readFile(manifestFile, 'utf8')) as Manifest
   const [file] = manifest.files
-  const archive = join(backups, file.path)
-  if (manifest.format === 'plain') {
-    const before = await readFile(archive, 'utf8')
-    const bytes = Buffer.from(change(before))
-    await rm(archive)
-    await writeFile(archive, bytes)
-    Object.assign(file, {bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex')})
-  }
+  const bytes = change(await readFile(join(backups, file.path)))
+  await rm(join(backups, file.path))
+  await writeFile(join(backups, file.path), bytes)
+  Object.assign(file, {bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex')})
   changeManifest(manifest)
   await rm(manifestFile)
   await writeFile(manifestFile, JSON.stringify(manifest))

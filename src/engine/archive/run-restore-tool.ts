@@ -1,5 +1,5 @@
 import {devNull} from 'node:os'
-import type {Readable} from 'node:stream'
+import type {Readable, Writable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
 import type {ClientTools} from '../../postgres/client-tools.js'
 import {startTool, type RunningTool} from '../../postgres/run-tool.js'
@@ -50,9 +50,11 @@ async function fromStream(request: RestoreToolRequest): Promise<RestoreToolResul
     (error: Error) => error,
   )
   const result = await outcome(tool)
-  archive.destroy()
+  // After a failure nobody wants the rest. After a success it is read to its end all the same: pg_restore stops at the
+  // last thing that it needs, and what is wrong behind that is wrong with the archive.
+  if (result.failure) archive.destroy()
   const problem = await feeding
-  // A tool that stopped early closes its input; then its own words count, not the broken pipe.
+  // A tool that failed has closed its input; then its own words count, not the broken pipe.
   if (problem && !(result.failure && isBrokenPipe(problem))) throw problem
   return result
 }
@@ -70,7 +72,23 @@ async function feed(
       yield chunk
     }
   }
-  await pipeline(archive, counted, tool.stdin, {signal})
+  const intoTool = async (source: AsyncIterable<Buffer>) => {
+    for await (const chunk of source) await writeWhileOpen(tool.stdin, chunk)
+    tool.stdin.end()
+  }
+  await pipeline(archive, counted, intoTool, {signal})
+}
+
+/** Waits until there is room for more; does nothing once the reader is gone. */
+async function writeWhileOpen(stream: Writable, chunk: Buffer): Promise<void> {
+  if (stream.destroyed || stream.write(chunk)) return
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      stream.off('drain', done).off('close', done)
+      resolve()
+    }
+    stream.on('drain', done).on('close', done)
+  })
 }
 
 function isBrokenPipe(error: unknown): boolean {

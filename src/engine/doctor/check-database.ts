@@ -37,16 +37,17 @@ export async function checkDatabase(
 
 function checkLocks({lockTable}: ServerDescription, tables: number): DoctorCheck {
   const name = 'lock table'
+  const count = `${tables} ${tables === 1 ? 'table' : 'tables'}`
   if (tables + 200 <= lockTable.capacity)
     return {
       name,
       status: 'ok',
-      message: `${tables} tables; the server has room for ${lockTable.capacity} locks`,
+      message: `${count}; the server has room for ${lockTable.capacity} locks`,
     }
   return {
     name,
     status: 'error',
-    message: `${tables} tables, and the server has room for ${lockTable.capacity} locks: no dump of all of them would work (max_locks_per_transaction).`,
+    message: `${count}, and the server has room for ${lockTable.capacity} locks: no dump of all of them would work (max_locks_per_transaction).`,
     fix: `On the server: ALTER SYSTEM SET max_locks_per_transaction = ${recommendedLocks(tables, lockTable)}; then restart it`,
   }
 }

@@ -14,11 +14,12 @@ export async function checkDestination(store: StorageProvider): Promise<DoctorCh
     await tryOut(store)
     const {backups, problems} = await readCatalog(store)
     const free = await store.freeBytes?.()
-    const room = free === undefined ? '' : `, ${Math.round(free / 1e6)} MB free`
+    const room = free === undefined ? '' : `, ${roomText(free)} free`
+    const count = `${backups.length} ${backups.length === 1 ? 'backup' : 'backups'}`
     const ok: DoctorCheck = {
       name,
       status: 'ok',
-      message: `${store.describe()}: written, read back and removed; ${backups.length} backups${room}`,
+      message: `${store.describe()}: written, read back and removed; ${count}${room}`,
     }
     return [
       ok,
@@ -33,6 +34,9 @@ export async function checkDestination(store: StorageProvider): Promise<DoctorCh
     return [problem(name, error)]
   }
 }
+
+const roomText = (bytes: number): string =>
+  bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`
 
 async function tryOut(store: StorageProvider): Promise<void> {
   const key = `.dbbak-doctor-${randomBytes(6).toString('hex')}`

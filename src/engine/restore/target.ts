@@ -75,9 +75,10 @@ const inUserSchema = (catalog: string, namespace: string) =>
 /** SQL: each gives a row where a dump of the database would hold something; what extensions bring does not count. */
 const somethingThere = [
   `select from pg_catalog.pg_namespace o where nspname !~ '^pg_' and nspname not in ('information_schema', 'public') and not ${ofExtension('pg_namespace')}`,
-  inUserSchema('pg_class', 'relnamespace'),
+  `${inUserSchema('pg_class', 'relnamespace')} and o.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c') and o.relpersistence <> 't'`,
   inUserSchema('pg_proc', 'pronamespace'),
-  inUserSchema('pg_type', 'typnamespace'),
+  // An array's type belongs to no extension itself; its element's does.
+  `${inUserSchema('pg_type', 'typnamespace')} and o.typrelid = 0 and not exists (select from pg_catalog.pg_type element where element.typarray = o.oid)`,
   inUserSchema('pg_operator', 'oprnamespace'),
   inUserSchema('pg_collation', 'collnamespace'),
   inUserSchema('pg_ts_config', 'cfgnamespace'),

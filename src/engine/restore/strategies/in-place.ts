@@ -134,15 +134,15 @@ async function restoreThroughSession(
           totalBytes: backup.entry.manifest.uncompressedBytes || undefined,
         }),
     })
-    if (failure) throw loan.transactionEnded() ? transactionEnded(failure) : restoreFailed(failure, stderr)
+    if (failure) throw restoreFailed(failure, stderr)
+    await loan.takeBack()
   } catch (error) {
     await loan.abandon()
-    throw error
+    throw loan.transactionEnded() ? transactionEnded(error) : error
   }
-  await loan.takeBack()
 }
 
-function transactionEnded(cause: DbbakError): DbbakError {
+function transactionEnded(cause: unknown): DbbakError {
   return new DbbakError(
     'ROLLBACK_FAILED',
     'A statement in the archive ended the transaction of the restore and went on: what it changed may be there to stay.',
