@@ -255,7 +255,8 @@ async function checkSessions(
   _: Manifest,
   {terminateConnections}: PreflightOptions,
 ): Promise<Finding[]> {
-  const others = await otherSessions(client)
+  // Another dbbak that came too late for the claim, which we hold, is about to leave.
+  const others = (await otherSessions(client)).filter(({application}) => !application.startsWith('dbbak '))
   if (others.length === 0) return []
   const who = others.slice(0, 5).map(describeSession)
   const message = `${others.length} other ${others.length === 1 ? 'session is' : 'sessions are'} connected to ${server.database.name}: ${who.join('; ')}${others.length > 5 ? '; …' : ''}.`
