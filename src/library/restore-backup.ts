@@ -10,7 +10,7 @@ import {
 import {parseCriticalTable} from '../engine/restore/table-checks.js'
 import {parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
-import {splitBackupName} from './backup-name.js'
+import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {openContext, type Context, openDatabase, openStore, sourceOf, type RunOptions} from './context.js'
 
 export interface RestoreOptions extends RunOptions {
@@ -57,7 +57,9 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
     'lock-timeout': options.lockTimeout,
   })
   const request = requestOf(options, context)
-  const named = options.backup === undefined ? undefined : splitBackupName(options.backup)
+  const {backup, latest = false, at} = options
+  refuseSeveralWays('restore', {'--latest': latest, '--at': at !== undefined, NAME: backup !== undefined})
+  const named = backup === undefined ? undefined : splitBackupName(backup)
   const connection = await openDatabase(context)
   const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
   const entry = findBackup(await readCatalog(store), choiceOf(options, named?.name), store.describe())

@@ -103,7 +103,6 @@ describe.each(algorithms)('%s', (algorithm) => {
     for (let length = 0; length < packed.length; length++) {
       await expect(decompressed(algorithm, packed.subarray(0, length))).rejects.toMatchObject({
         code: 'ARCHIVE_CORRUPT',
-        exitCode: 5,
       })
     }
   })

@@ -1,6 +1,6 @@
 import {setTimeout as delay} from 'node:timers/promises'
 import type {Client} from 'pg'
-import {connect} from '../../postgres/connect.js'
+import {asQueryError, connect} from '../../postgres/connect.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
 import {prepareSession} from '../../postgres/server.js'
 import {destroySession} from '../../postgres/session-guard.js'
@@ -56,7 +56,7 @@ export async function openTargetSession(
   } catch (error) {
     destroySession(client)
     signal.throwIfAborted()
-    throw error
+    throw asQueryError(error, 'preparing the session')
   }
 }
 

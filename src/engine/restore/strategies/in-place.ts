@@ -50,8 +50,8 @@ export async function replaceInTransaction(
   deps: InPlaceDeps,
 ): Promise<ReplacedTarget> {
   const {client} = target
-  if (options.terminateConnections) refuseIfAnyLeft(await terminateSessions(client))
   try {
+    if (options.terminateConnections) refuseIfAnyLeft(await terminateSessions(client))
     await client.query('begin isolation level read committed, read write, not deferrable')
     const transaction = await transactionId(client)
     const kept = await emptyDatabase(client, target.server.isSuperuser)
