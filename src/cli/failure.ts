@@ -36,7 +36,10 @@ export function requestedExitCode(error: unknown): number | undefined {
 
 /** A wrong call, told without oclif's trailer. */
 export function usageError(message: string, suggestions: string[] = ['dbbak --help']): DbbakError {
-  const text = message.replaceAll('See more help with --help', '').trim()
+  const text = message
+    .replaceAll('See more help with --help', '')
+    .replace(/^The following errors? occurred:\s*/, '')
+    .trim()
   const sentence = /[.?!:]$/.test(text) ? text : `${text}.` // oclif's own end without one
   return new DbbakError('OPTION_INVALID', sentence, {suggestions})
 }
