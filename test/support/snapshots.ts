@@ -1,5 +1,6 @@
 import {expect} from '@jest/globals'
 import {readFile, writeFile} from 'node:fs/promises'
+import {fileURLToPath} from 'node:url'
 
 const folder = new URL('../e2e/snapshots/', import.meta.url)
 
@@ -9,8 +10,14 @@ const folder = new URL('../e2e/snapshots/', import.meta.url)
  */
 export async function expectSnapshot(name: string, value: unknown): Promise<void> {
   const file = new URL(`${name}.json`, folder)
-  if (process.env.DBBAK_UPDATE_SNAPSHOTS) await writeFile(file, `${JSON.stringify(value, undefined, 2)}\n`)
+  if (process.env.DBBAK_UPDATE_SNAPSHOTS) await writeFile(file, await formatted(value))
   expect(value).toEqual(JSON.parse(await readFile(file, 'utf8')))
+}
+
+/** As the formatter wants it, so that an update changes nothing else. */
+async function formatted(value: unknown): Promise<string> {
+  const {format, resolveConfig} = await import('prettier')
+  return format(JSON.stringify(value), {...(await resolveConfig(fileURLToPath(folder))), parser: 'json'})
 }
 
 /** What a value is made of: a type's name; the shape of an array's elements; an object's keys and what they hold. */
