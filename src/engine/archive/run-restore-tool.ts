@@ -73,8 +73,11 @@ async function feed(
     }
   }
   const intoTool = async (source: AsyncIterable<Buffer>) => {
-    for await (const chunk of source) await writeWhileOpen(tool.stdin, chunk)
-    tool.stdin.end()
+    try {
+      for await (const chunk of source) await writeWhileOpen(tool.stdin, chunk)
+    } finally {
+      tool.stdin.end() // also when the archive cannot be read on: the tool would wait for the rest for ever
+    }
   }
   await pipeline(archive, counted, intoTool, {signal})
 }
