@@ -3,7 +3,7 @@ import {mkdtemp, readdir, rm} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {setTimeout as delay} from 'node:timers/promises'
-import {dbbak, dbbakJson, startDbbak} from '../e2e/program.js'
+import {dbbak, dbbakJson, processesOf, startDbbak, toolSettings} from '../e2e/program.js'
 import {until} from '../support/processes.js'
 import {startServer, type TestServer} from '../support/servers.js'
 
@@ -28,7 +28,12 @@ beforeAll(async () => {
   )
   folder = await mkdtemp(join(tmpdir(), 'dbbak-test-kill-'))
   const work = await mkdtemp(join(folder, 'tmp-'))
-  env = {DATABASE_URL: url, BACKUP_DIR: join(folder, 'backups'), TMPDIR: work}
+  env = {
+    ...(await toolSettings(server.major)),
+    DATABASE_URL: url,
+    BACKUP_DIR: join(folder, 'backups'),
+    TMPDIR: work,
+  }
 })
 
 afterAll(async () => {
@@ -76,8 +81,10 @@ test('the next run works, removes what the dead ones left, and every backup is w
   expect(verified.verdict).toBe('passed')
 })
 
-/** No session, no advisory lock, no temporary folder; pg_dump has a session as long as it lives. */
+/** No session, no advisory lock, no temporary folder, and no process: neither the program nor its pg_dump. */
 async function nothingIsLeft(): Promise<boolean> {
+  for (const marker of [folder, "dbname='killed'", 'bin/run.js backup --quiet'])
+    if ((await processesOf(marker)).length > 0) return false
   const [row] = await server.query(
     `select (select count(*) from pg_stat_activity where datname = 'killed' and pid <> pg_backend_pid()) as sessions,
             (select count(*) from pg_locks where locktype = 'advisory') as locks`,

@@ -1,0 +1,114 @@
+import {describe, expect, test} from '@jest/globals'
+import {newestFirst, type Catalog, type CatalogEntry, type CatalogProblem} from '../../src/engine/catalog.js'
+import {brokenSinceNewest, findBackup, type BackupChoice} from '../../src/engine/find-backup.js'
+import type {Manifest} from '../../src/engine/manifest.js'
+import {DbbakError} from '../../src/support/errors.js'
+import {sampleManifest} from './sample-manifest.js'
+
+function entry(snapshotAt: string, changes: Partial<Manifest> = {}, ending = '.dump.zst'): CatalogEntry {
+  const manifest = sampleManifest(snapshotAt, changes)
+  return {manifest, archive: manifest.id + ending, storedAt: new Date(snapshotAt), verification: null}
+}
+
+const problem = (key: string): CatalogProblem => ({
+  key: `${key}.metadata.json`,
+  code: 'ARCHIVE_MISSING',
+  message: 'It is gone.',
+})
+const catalog = (backups: CatalogEntry[], problems: CatalogProblem[] = []): Catalog => ({
+  backups: [...backups].sort(newestFirst),
+  problems,
+  unclaimed: [],
+})
+
+const january = entry('2025-01-15T14:30:00.000Z')
+const february = entry('2025-02-15T14:30:00.000Z')
+const safety = entry('2025-03-01T00:00:00.000Z', {kind: 'safety'})
+const all = catalog([january, safety, february], [problem('shop_2025-01-20T00-00-00-000Z.sql')])
+const find = (choice: BackupChoice, of = all) => findBackup(of, choice, '/backups')
+
+function errorOf(choice: BackupChoice, of = all): DbbakError {
+  try {
+    find(choice, of)
+  } catch (error) {
+    if (error instanceof DbbakError) return error
+    throw error
+  }
+  throw new Error('one was found')
+}
+
+test('the latest is the newest backup, never a safety backup', () => {
+  expect(find({latest: true})).toBe(february)
+  expect(errorOf({latest: true}, catalog([safety]))).toMatchObject({code: 'BACKUP_NOT_FOUND', exitCode: 2})
+})
+
+test('the newest not newer than a time may be exactly of that time', () => {
+  expect(find({notAfter: new Date('2025-02-15T14:30:00.000Z')})).toBe(february)
+  expect(find({notAfter: new Date('2025-02-15T14:29:59.999Z')})).toBe(january)
+  expect(errorOf({notAfter: new Date('2025-01-01T00:00:00Z')}).message).toContain('2025-01-01T00:00:00.000Z')
+})
+
+test('times count as times, however many digits they are written with', () => {
+  const without = entry('2025-02-15T14:30:00Z')
+  const half = entry('2025-02-15T14:30:00.500Z')
+  const micro = entry('2025-02-15T14:30:00.500900Z')
+  const mixed = catalog([without, micro, half])
+  expect(mixed.backups.at(-1)).toBe(without)
+  expect(find({notAfter: new Date('2025-02-15T14:30:00.250Z')}, mixed)).toBe(without)
+})
+
+describe('by name', () => {
+  test.each([
+    ['its id', 'shop_2025-01-15T14-30-00-000Z'],
+    ['its archive', 'shop_2025-01-15T14-30-00-000Z.dump.zst'],
+    ['its manifest', 'shop_2025-01-15T14-30-00-000Z.dump.zst.metadata.json'],
+    ['a beginning that only it has', 'shop_2025-01-15'],
+  ])('%s finds it', (_, name) => {
+    expect(find({name})).toBe(january)
+  })
+
+  test('a safety backup is found', () => {
+    expect(find({name: 'shop_2025-03'})).toBe(safety)
+  })
+
+  test('a beginning that several have is refused with their names', () => {
+    const error = errorOf({name: 'shop_2025'})
+    expect(error).toMatchObject({code: 'BACKUP_NAME_AMBIGUOUS', exitCode: 2})
+    for (const {archive} of [january, february]) expect(error.message).toContain(archive)
+  })
+
+  test('a whole name counts before a beginning', () => {
+    const short = entry('2025-01-15T14:30:00.000Z', {id: 'shop'})
+    const long = entry('2025-01-16T14:30:00.000Z', {id: 'shop_2'})
+    expect(find({name: 'shop'}, catalog([short, long]))).toBe(short)
+  })
+
+  test('one that is damaged is refused with what is wrong with it, before anything is done', () => {
+    const error = errorOf({name: 'shop_2025-01-20'})
+    expect(error).toMatchObject({code: 'ARCHIVE_MISSING', exitCode: 3})
+    expect(error.message).toContain('It is gone.')
+  })
+
+  test.each(['shop_2024', 'elsewhere', '2025-01-15', '*', '%', '../shop'])('%s finds none', (name) => {
+    expect(errorOf({name}).code).toBe('BACKUP_NOT_FOUND')
+  })
+})
+
+describe('broken since the newest', () => {
+  const keys = (of: Catalog) => brokenSinceNewest(of).map(({key}) => key)
+
+  test('is what by its name is newer than every whole backup', () => {
+    const newer = problem('shop_2025-02-16T00-00-00-000Z.dump')
+    expect(keys(catalog([january, february], [newer, problem('shop_2025-02-14T00-00-00-000Z.dir')]))).toEqual(
+      [newer.key],
+    )
+  })
+
+  test('is everything where there is no whole one', () => {
+    expect(keys(catalog([safety], [problem('shop_2001-01-01T00-00-00-000Z.sql')]))).toHaveLength(1)
+  })
+
+  test('is no file of another program', () => {
+    expect(keys(catalog([], [problem('photos'), problem('shop_2025-99-99T00-00-00-000Z.sql')]))).toEqual([])
+  })
+})
