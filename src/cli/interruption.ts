@@ -10,6 +10,13 @@ const endings = {
     message: 'Interrupted: what was under way was stopped and cleaned up.',
     note: 'Interrupted: stopping and cleaning up. Press Ctrl-C again to stop at once.',
   },
+  /** The terminal was closed, or the connection to it lost. */
+  SIGHUP: {
+    code: 'TERMINATED',
+    exitCode: 143,
+    message: 'The terminal was closed: what was under way was stopped and cleaned up.',
+    note: 'The terminal was closed: stopping and cleaning up.',
+  },
   SIGTERM: {
     code: 'TERMINATED',
     exitCode: 143,
@@ -20,12 +27,13 @@ const endings = {
 
 type SignalName = keyof typeof endings
 
-/** The first Ctrl-C or SIGTERM asks the command to stop and clean up; the second one ends the process. */
+/** The first Ctrl-C, SIGTERM or SIGHUP asks the command to stop and clean up; the second one ends the process. */
 export class Interruption {
   private readonly controller = new AbortController()
   private readonly listeners: [SignalName, () => void][] = [
     ['SIGINT', () => this.receive('SIGINT')],
     ['SIGTERM', () => this.receive('SIGTERM')],
+    ['SIGHUP', () => this.receive('SIGHUP')],
   ]
   private firstAtMs: number | undefined
 

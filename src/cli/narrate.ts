@@ -117,7 +117,10 @@ function teller(screen: Screen) {
     },
     activity(name: string, {ok, detail, durationMs}: ActivityResult, bytes: number, isInside: boolean): void {
       if (ok) line(style.good(symbols.done), name, describeEnded(detail, bytes, durationMs), isInside)
-      else line(style.bad(symbols.failed), name, `failed after ${formatDuration(durationMs)}`, isInside)
+      else {
+        const what = `${detail ?? 'failed'} after ${formatDuration(durationMs)}`
+        line(style.bad(symbols.failed), name, what, isInside)
+      }
     },
     stage({name, status, reason, durationMs}: StageResult): void {
       const why = reason === undefined ? '' : `: ${redactSecrets(reason)}`

@@ -26,7 +26,7 @@ export function printBug(failure: Failure): void {
 export function ignoreBrokenPipes(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
+      if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error // EIO: the terminal was closed
     })
   }
 }

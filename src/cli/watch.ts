@@ -17,6 +17,7 @@ export function watch(options: WatchOptions): Watcher {
   const {env, stream, isVerbose} = options
   if (options.isQuiet) return {note: () => {}, close: () => {}}
   if (env.GITHUB_ACTIONS === 'true') return narrate(gitHubScreen(stream, env, options.title), {isVerbose})
-  const isLive = stream.isTTY && env.TERM !== 'dumb' && !env.CI
+  // A terminal that does not know its width (0 columns, as `script` and some CI give) has no place for a moving line.
+  const isLive = stream.isTTY && stream.columns > 0 && env.TERM !== 'dumb' && !env.CI
   return narrate(isLive ? liveScreen(stream, env) : linesScreen(stream, env), {isVerbose})
 }

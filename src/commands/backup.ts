@@ -100,8 +100,7 @@ export default class Backup extends DbbakCommand {
     }
     const result = await takeBackup(options)
     this.log(backupSummary(result))
-    if (!flags.verify) return result
-    return {...result, verification: await this.verifyNew(result, options, flags)}
+    return flags.verify ? this.verifyNew(result, options, flags) : result
   }
 
   private async verifyNew(
@@ -119,8 +118,9 @@ export default class Backup extends DbbakCommand {
       mayDownload: downloadConsent(flags.scratch, this.signal),
     })
     this.log(verifySummary(verified))
-    const error = verificationError(verified)
+    const document = {...result, verification: verified}
+    const error = verificationError(verified, document)
     if (error) throw error
-    return verified
+    return document
   }
 }

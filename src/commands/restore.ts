@@ -77,7 +77,7 @@ export default class Restore extends DbbakCommand {
       strategy: flags.strategy as RestoreOptions['strategy'],
       verify: flags.verify,
       force: flags.force,
-      confirm: (plan) => askToType('RESTORE', `${planText(plan)}\n`, {signal: this.signal}),
+      confirm: (plan) => askToType('RESTORE', `${planText(plan)}\n `, {signal: this.signal}),
       criticalTables: flags['critical-table'],
       safetyBackup: flags['safety-backup'],
       safetyTo: flags['safety-to'],

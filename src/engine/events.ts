@@ -43,12 +43,15 @@ export interface Events {
 /** The watcher that does not watch. */
 export const silent: Events = {}
 
-/** Runs one activity and tells the watcher of its beginning and end. */
+/**
+ * Runs one activity and tells the watcher of its beginning and end.
+ * @param failing why it counts as failed although it came to a result; undefined for one that did not fail
+ */
 export async function activity<T>(
   events: Events,
   name: string,
   work: () => Promise<T>,
-  detail?: (value: T) => string,
+  failing: (value: T) => string | undefined = () => undefined,
 ): Promise<T> {
   const start = performance.now()
   const end = (ok: boolean, text?: string) =>
@@ -60,7 +63,8 @@ export async function activity<T>(
   events.activityStarted?.(name)
   try {
     const value = await work()
-    end(true, detail?.(value))
+    const failure = failing(value)
+    end(failure === undefined, failure)
     return value
   } catch (error) {
     end(false)

@@ -1,5 +1,5 @@
-import {readCatalog} from '../engine/catalog.js'
-import {findBackup, type BackupChoice} from '../engine/find-backup.js'
+import {readCatalog, type Catalog} from '../engine/catalog.js'
+import {brokenSinceNewest, findBackup, type BackupChoice} from '../engine/find-backup.js'
 import {
   restoreBackup as restoreInEngine,
   type Consent,
@@ -8,10 +8,18 @@ import {
   type RestoreResult,
 } from '../engine/restore/restore-backup.js'
 import {parseCriticalTable} from '../engine/restore/table-checks.js'
-import {parseDuration} from '../support/duration.js'
+import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
-import {openContext, type Context, openDatabase, openStore, sourceOf, type RunOptions} from './context.js'
+import {
+  openContext,
+  openDatabase,
+  openStore,
+  sourceOf,
+  usingStores,
+  type Context,
+  type RunOptions,
+} from './context.js'
 
 export interface RestoreOptions extends RunOptions {
   /** A backup's name, path or URL; without it `latest` or `at`. */
@@ -62,14 +70,26 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   const named = backup === undefined ? undefined : splitBackupName(backup)
   const connection = await openDatabase(context)
   const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
-  const entry = findBackup(await readCatalog(store), choiceOf(options, named?.name), store.describe())
-  return restoreInEngine({store, entry}, request, {
-    ...context,
-    connection,
-    safetyStore: await openStore(context, options.safetyTo ?? context.settings.backupDir.value),
-    confirm: (plan) => consent(options, plan),
-    version: (await import('./version.js')).dbbakVersion,
+  const safetyStore = await openStore(context, options.safetyTo ?? context.settings.backupDir.value)
+  const {dbbakVersion: version} = await import('./version.js')
+  return usingStores([store, safetyStore], async () => {
+    const catalog = await readCatalog(store)
+    const entry = findBackup(catalog, choiceOf(options, named?.name), store.describe())
+    if (latest) warnOfDamaged(catalog, entry.manifest.id, context)
+    return restoreInEngine({store, entry}, request, {
+      ...context,
+      connection,
+      safetyStore,
+      confirm: (plan) => consent(options, plan),
+      version,
+    })
   })
+}
+
+/** Whoever asks for the newest has to know that a newer one was there and cannot be used. */
+function warnOfDamaged(catalog: Catalog, id: string, {events}: Context): void {
+  for (const {key, code, message} of brokenSinceNewest(catalog))
+    events.warning?.({code, message: `${id} is restored; ${key} is newer and cannot be used: ${message}`})
 }
 
 function requestOf(options: RestoreOptions, {settings}: Context): RestoreRequest {
@@ -81,7 +101,11 @@ function requestOf(options: RestoreOptions, {settings}: Context): RestoreRequest
     terminateConnections: options.terminateConnections ?? false,
     safetyBackup: options.safetyBackup ?? true,
     analyze: options.analyze ?? true,
-    lockTimeoutMs: parseDuration(settings.lockTimeout.value ?? defaultLockTimeout, '--lock-timeout'),
+    lockTimeoutMs: parseDuration(
+      settings.lockTimeout.value ?? defaultLockTimeout,
+      '--lock-timeout',
+      longestTimeoutMs,
+    ),
     dryRun: options.dryRun ?? false,
   }
 }

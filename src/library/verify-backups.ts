@@ -19,6 +19,7 @@ import {
   openStore,
   openTestDatabase,
   sourceOf,
+  usingStores,
   type Context,
   type RunOptions,
 } from './context.js'
@@ -58,27 +59,37 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
     const named = backup === undefined ? undefined : splitBackupName(backup)
     const context = await openContext(options, {'test-database-url': options.testDatabaseUrl})
     const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
-    const catalog = await readCatalog(store)
-    const {broken, whole} = chooseBackups(catalog, options, named?.name, store)
-    const scratch = scratchServers(context, options)
-    try {
-      const deps: VerifyDeps = {
-        ...context,
-        scratchServer: scratch.get,
-        version: (await import('./version.js')).dbbakVersion,
-      }
-      const results = broken.map(failedAlready)
-      for (const backup of whole)
-        results.push(summary(await verifyBackup(backup, {level: options.level ?? 'auto'}, deps)))
+    return usingStores([store], async () => {
+      const chosen = chooseBackups(await readCatalog(store), options, named?.name, store)
+      const results = await verifyChosen(chosen, context, options)
       return {destination: store.describe(), verdict: worst(results), results}
-    } finally {
-      await scratch.stop()
-    }
+    })
   })
 }
 
-/** The error that a verdict other than `passed` ends a command with, if it does. */
-export function verificationError(result: VerifyResult): DbbakError | undefined {
+async function verifyChosen(
+  {broken, whole}: Chosen,
+  context: Context,
+  options: VerifyOptions,
+): Promise<VerifiedBackup[]> {
+  const {dbbakVersion: version} = await import('./version.js')
+  const scratch = scratchServers(context, options)
+  try {
+    const deps: VerifyDeps = {...context, scratchServer: scratch.get, version}
+    const results = broken.map(failedAlready)
+    for (const backup of whole)
+      results.push(summary(await verifyBackup(backup, {level: options.level ?? 'auto'}, deps)))
+    return results
+  } finally {
+    await scratch.stop()
+  }
+}
+
+/**
+ * The error that a verdict other than `passed` ends a command with, if it does.
+ * @param document what the command found out, printed with the error
+ */
+export function verificationError(result: VerifyResult, document: object = result): DbbakError | undefined {
   if (result.verdict === 'passed') return undefined
   const bad = result.results.filter(({verdict}) => verdict === result.verdict)
   const reasons = bad.map(
@@ -93,7 +104,7 @@ export function verificationError(result: VerifyResult): DbbakError | undefined 
       suggestions: failed
         ? ['Take a new backup now: dbbak backup', 'See the other backups: dbbak list']
         : ['See what is missing: dbbak doctor', 'Verify as far as possible: dbbak verify --level auto'],
-      details: {document: result},
+      details: {document},
     },
   )
 }

@@ -120,7 +120,7 @@ export function failFor(source: string): Fail {
 }
 
 export const exampleUrl =
-  'It looks like this: postgresql://user:password@host:5432/database, or like this: host=… port=5432 user=… dbname=…'
+  'It looks like this: postgresql://user@host:5432/database, with the password in PGPASSWORD or ~/.pgpass, or like this: host=… port=5432 user=… dbname=…'
 
 export function isParameter(name: string): name is Parameter {
   return Object.hasOwn(variableOf, name)

@@ -54,6 +54,11 @@ export function startTool(program: string, args: string[], options: ToolOptions)
   return {stdout: child.stdout as Readable, stdin: child.stdin as Writable, finished}
 }
 
+/** A tool that somebody ended (the kernel, short of memory, does) has said nothing of what it was reading. */
+export function wasKilled(error: DbbakError): boolean {
+  return error.details?.killedBy !== undefined
+}
+
 /** Runs a program to its end and returns what it printed; for small outputs. */
 export async function runTool(
   program: string,
@@ -96,21 +101,31 @@ function killGroup(child: ChildProcess, name: NodeJS.Signals): void {
 function ended(child: ChildProcess, program: string, {signal, env}: ToolOptions): Promise<{stderr: string}> {
   const stderr = keepEnds(child.stderr as Readable)
   return new Promise((resolve, reject) => {
-    const fail = (how: string, cause?: unknown) => {
+    const fail = (how: string, particulars: Omit<Failing, 'how' | 'stderr'> = {}) => {
       const text = redact(stderr(), env.PGPASSWORD)
-      reject(signal?.aborted ? (signal.reason as Error) : toolFailed(program, how, text, cause))
+      reject(
+        signal?.aborted ? (signal.reason as Error) : toolFailed(program, {...particulars, how, stderr: text}),
+      )
     }
     child.on('error', (error) =>
-      fail(systemCode(error) === 'ENOENT' ? 'was not found' : 'could not be started', error),
+      fail(systemCode(error) === 'ENOENT' ? 'was not found' : 'could not be started', {cause: error}),
     )
     child.on('close', (exitCode, killedBy) => {
       if (exitCode === 0 && !signal?.aborted) resolve({stderr: redact(stderr(), env.PGPASSWORD)})
-      else fail(killedBy ? `was killed by ${killedBy}` : `ended with exit code ${exitCode}`)
+      else if (killedBy) fail(`was killed by ${killedBy}`, {killedBy})
+      else fail(`ended with exit code ${exitCode}`)
     })
   })
 }
 
-function toolFailed(program: string, how: string, stderr: string, cause: unknown): DbbakError {
+interface Failing {
+  how: string
+  stderr: string
+  killedBy?: NodeJS.Signals
+  cause?: unknown
+}
+
+function toolFailed(program: string, {how, stderr, killedBy, cause}: Failing): DbbakError {
   const name = basename(program)
   const words = lastWords(stderr)
   return new DbbakError(
@@ -118,7 +133,7 @@ function toolFailed(program: string, how: string, stderr: string, cause: unknown
     `${name} ${how}${words ? `: ${words}` : ' and said nothing'}`.replace(/\.?$/, '.'),
     {
       cause,
-      details: {tool: name, stderr},
+      details: {tool: name, stderr, ...(killedBy ? {killedBy} : {})},
     },
   )
 }

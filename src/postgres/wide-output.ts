@@ -2,6 +2,7 @@ import {mkdtemp, rm} from 'node:fs/promises'
 import {connect, createServer, type Socket} from 'node:net'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
+import {guardian} from '../support/guardian.js'
 
 /**
  * A tool's output read in large pieces into a few buffers that are used again and again. Node's own pipe allocates
@@ -25,6 +26,7 @@ const pieceBytes = 192 * 1024
 export async function openWideOutput(): Promise<WideOutput | undefined> {
   if (process.platform === 'win32') return undefined
   const folder = await mkdtemp(join(tmpdir(), 'dbbak-'))
+  const unregister = guardian().folder(folder)
   try {
     const path = join(folder, 'output')
     const server = createServer({pauseOnConnect: true})
@@ -37,6 +39,7 @@ export async function openWideOutput(): Promise<WideOutput | undefined> {
     return {toolEnd, pieces, close: () => pieces.close()}
   } finally {
     await rm(folder, {recursive: true, force: true})
+    unregister()
   }
 }
 

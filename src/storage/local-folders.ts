@@ -1,13 +1,31 @@
-import {lstat, mkdir, open, rmdir} from 'node:fs/promises'
+import {lstat, mkdir, open, rmdir, stat} from 'node:fs/promises'
 import {dirname, join, relative, sep} from 'node:path'
 import {DbbakError} from '../support/errors.js'
 import {hasCode} from './local-errors.js'
 
 /** Makes the destination's own folder and those above it, durably; it may be a symbolic link to a folder. */
 export async function makeRoot(root: string): Promise<void> {
-  const first = await mkdir(root, {recursive: true, mode: 0o700})
-  if (first === undefined) return
-  for (let made = root; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made))
+  const missing: string[] = []
+  for (let path = root; (await stat(path).catch(ifMissing)) === undefined; path = dirname(path)) {
+    missing.unshift(path)
+    if (dirname(path) === path) break
+  }
+  // One by one: where a system says of a folder that it is not there and cannot be made (/proc), mkdir's own
+  // `recursive` tries for ever.
+  for (const path of missing) await makeOne(path)
+}
+
+async function makeOne(path: string): Promise<void> {
+  try {
+    await mkdir(path, {mode: 0o700})
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST') || !(await stat(path)).isDirectory()) throw error // else another run was faster
+  }
+  await syncFolder(dirname(path))
+}
+
+function ifMissing(error: unknown): undefined {
+  if (!hasCode(error, 'ENOENT')) throw error
 }
 
 /** Makes one folder, durably, unless it is there. A symbolic link in its place is refused, not followed. */

@@ -133,8 +133,8 @@ describe('exit codes and documents', () => {
 describe('wrong usage', () => {
   test.each([
     [['works', '--stroe', 'x'], 'There is no option --stroe.', 'Did you mean --store?'],
-    [['works', '--limit', 'many'], '--limit: Expected an integer but received: many', 'dbbak works --help'],
-    [['works', 'surplus'], 'Unexpected argument: surplus', 'dbbak works --help'],
+    [['works', '--limit', 'many'], '--limit: Expected an integer but received: many.', 'dbbak works --help'],
+    [['works', 'surplus'], 'Unexpected argument: surplus.', 'dbbak works --help'],
     [['wroks'], 'There is no command "wroks".', 'dbbak works'],
     [['--json', 'works'], 'The command comes first, then its options.', 'dbbak --help'],
   ])('%j exits 2 and says what is wrong', async (args, message, suggestion) => {
@@ -184,10 +184,13 @@ describe('Ctrl-C and SIGTERM', () => {
   test.each([
     ['SIGINT' as const, 130, 'INTERRUPTED'],
     ['SIGTERM' as const, 143, 'TERMINATED'],
+    ['SIGHUP' as const, 143, 'TERMINATED'],
   ])('%s lets the command clean up and exits %i', async (signal, exitCode, code) => {
     const {code: actual, stderr} = await signalled('waits', [], [[signal, 0]])
     expect(actual).toBe(exitCode)
-    expect(stderr).toMatch(/^ready\n(Interrupted|Terminated): stopping and cleaning up\..*\ncleaned\n/)
+    expect(stderr).toMatch(
+      /^ready\n(Interrupted|Terminated|The terminal was closed): stopping and cleaning up\..*\ncleaned\n/,
+    )
     expect(stderr).toContain(`Code: ${code} (exit ${exitCode})`)
   })
 

@@ -57,6 +57,14 @@ describe('a destination that is', () => {
     expect(await readFile(to, 'utf8')).toBe('not a folder')
   })
 
+  test('where the system lets nobody make a folder fails at once', async () => {
+    if (process.platform !== 'linux') return
+    await failing(['backup', '--to', '/proc/dbbak/backups'], settings(), {
+      exitCode: 8,
+      code: 'DESTINATION_FAILED',
+    })
+  })
+
   test.each(['s3://bucket/prefix', 'gs://bucket', 'azblob://container/x'])(
     '%s is not offered yet, and says what is',
     async (url) => {

@@ -83,6 +83,7 @@ const onThisMachine = process.env.DBBAK_TEST_SERVERS === 'containers' ? test.ski
 const endings = [
   ['SIGINT', 130, 'INTERRUPTED'],
   ['SIGTERM', 143, 'TERMINATED'],
+  ['SIGHUP', 143, 'TERMINATED'],
 ] as const
 
 describe.each(endings)('%s', (signal, exitCode, code) => {

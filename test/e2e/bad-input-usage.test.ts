@@ -167,10 +167,11 @@ describe('a test database', () => {
   test('that is not wanted (--scratch none): a restore that was asked for could not run, and auto says how far it went', async () => {
     await dbbakJson(['backup'], settings())
     const args = ['verify', '--latest', '--scratch', 'none']
-    const {document} = await failing([...args, '--level', 'restore'], settings(), {
+    const {document, output} = await failing([...args, '--level', 'restore'], settings(), {
       exitCode: 11,
       code: 'VERIFICATION_COULD_NOT_RUN',
     })
+    expect(output).toMatch(/✖ Restoring into a scratch database +could not run after/)
     expect(document.verdict).toBe('could-not-run')
     expect(checks(document)).toMatchObject({
       'restore-test': 'could-not-run',
@@ -181,6 +182,17 @@ describe('a test database', () => {
     expect(checks(auto)).toMatchObject({'restore-test': 'could-not-run'})
     const [listed] = (await dbbakJson(['list'], settings())).backups
     expect(listed.verification).toMatchObject({level: 'archive', verdict: 'passed'})
+    // What is known is not replaced by not knowing.
+    await dbbakJson([...args, '--level', 'restore'], settings(), 11)
+    const [still] = (await dbbakJson(['list'], settings())).backups
+    expect(still.verification).toEqual(listed.verification)
+  })
+
+  test('that backup --verify wants and cannot have: the document tells of the backup all the same', async () => {
+    const args = ['backup', '--verify', 'restore', '--scratch', 'none']
+    const {document} = await failing(args, settings(), {exitCode: 11, code: 'VERIFICATION_COULD_NOT_RUN'})
+    expect(document.verification).toMatchObject({verdict: 'could-not-run'})
+    expect((await dbbakJson(['list'], settings())).backups[0].id).toBe(document.backup.id)
   })
 })
 

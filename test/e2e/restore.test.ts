@@ -1,6 +1,8 @@
 import {execFile, spawn, type ChildProcess} from 'node:child_process'
 import {once} from 'node:events'
+import {rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
+import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import {promisify, stripVTControlCharacters} from 'node:util'
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
@@ -58,6 +60,20 @@ test('--json prints one document, and nothing else', async () => {
     'table-checks done',
     'rollback skipped',
   ])
+})
+
+test('--latest tells of a newer backup that cannot be used', async () => {
+  const newer = 'shop_2099-01-01T00-00-00-000Z.dump.zst.metadata.json'
+  await writeFile(join(place.backups, newer), '{')
+  try {
+    const {exitCode, stderr} = await dbbak(['restore', '--latest', '--dry-run'], {env})
+    expect(exitCode).toBe(0)
+    expect(stderr).toMatch(
+      /shop_\S+ is restored; shop_2099\S+ is newer and cannot be used: .*\(MANIFEST_INVALID\)/,
+    )
+  } finally {
+    await rm(join(place.backups, newer))
+  }
 })
 
 test('a failed one prints its document with the error in it', async () => {

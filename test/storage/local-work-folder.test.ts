@@ -49,8 +49,11 @@ describe('a process that is killed amid a put', () => {
     const work = join(root, '.dbbak-work')
     const sizes = async () =>
       Promise.all((await readdir(work).catch(() => [])).map(async (name) => (await statOf(work, name)).size))
-    await until(async () => (await sizes()).some((size) => size === 1_000_000), 'the other process writes')
-    expect(await readdir(work)).toHaveLength(2)
+    const isWriting = async () => {
+      const found = await sizes()
+      return found.length === 2 && found.includes(1_000_000)
+    }
+    await until(isWriting, 'the other process writes, and has a folder')
 
     // While it runs, neither is a leftover.
     expect(await leftovers(store)).toEqual([])

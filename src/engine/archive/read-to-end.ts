@@ -1,6 +1,7 @@
 import {Readable} from 'node:stream'
 import {digestOf} from '../../archive/digest.js'
 import type {ClientTools} from '../../postgres/client-tools.js'
+import {wasKilled} from '../../postgres/run-tool.js'
 import {DbbakError} from '../../support/errors.js'
 import {openArchive, type StoredBackup} from './open-archive.js'
 import {runRestoreTool} from './run-restore-tool.js'
@@ -59,7 +60,7 @@ async function* watched(
 /**
  * Reads the archive through pg_restore to its last byte; for a plain dump, to its closing line. A listing would not
  * do: the table of contents stands at the beginning and is whole in an archive that was cut.
- * @throws DbbakError ARCHIVE_CORRUPT
+ * @throws DbbakError ARCHIVE_CORRUPT; TOOL_FAILED when the tool was killed
  */
 export async function readToEnd(
   backup: StoredBackup,
@@ -77,6 +78,7 @@ export async function readToEnd(
     stopAtFirstError: true,
     signal,
   })
+  if (failure && wasKilled(failure)) throw failure
   if (failure) throw corrupt(backup, failure.message, failure)
 }
 

@@ -26,10 +26,6 @@ const keepAliveMs = 60_000
 const serverKeepAlive =
   'set tcp_keepalives_idle = 60; set tcp_keepalives_interval = 10; set tcp_keepalives_count = 6; set tcp_user_timeout = 120000'
 
-/** The session ends itself where these are set for a role or a database: while the user reads, or in a long restore. */
-const noTimeLimits = `select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings
-  where name in ('idle_session_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout', 'statement_timeout')`
-
 /**
  * Opens the session for a restore. An abort of the signal ends it at once, whatever it waits for: the server rolls
  * back, and what is asked of the session fails.
@@ -49,7 +45,6 @@ export async function openTargetSession(
     socketOf(client).setKeepAlive(true, keepAliveMs)
   try {
     await prepareSession(client, lockTimeoutMs)
-    await client.query(noTimeLimits)
     await client.query(serverKeepAlive)
     await settleSession(client, lockTimeoutMs)
     return {client, connection, backend: await backendOf(client)}

@@ -1,6 +1,7 @@
 import type {ClientTools} from '../../postgres/client-tools.js'
 import {connect} from '../../postgres/connect.js'
 import {prepareSession} from '../../postgres/server.js'
+import {wasKilled} from '../../postgres/run-tool.js'
 import type {ScratchServer} from '../../postgres/scratch/scratch.js'
 import type {StoredBackup} from '../archive/open-archive.js'
 import {judgeMessages, type RestoreMessage} from '../archive/restore-messages.js'
@@ -25,6 +26,7 @@ export async function testRestore(backup: StoredBackup, deps: RestoreTestDeps): 
   const database = await createScratchDatabase(deps.server, source, deps.signal)
   try {
     const {failure, stderr} = await fillScratch(database, backup, deps)
+    if (failure && wasKilled(failure)) throw failure
     const messages = judgeMessages(stderr)
     const restored = judge(messages, failure?.message, database.notes, selection !== null)
     if (restored.status !== 'passed') {

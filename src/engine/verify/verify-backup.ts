@@ -90,7 +90,12 @@ async function runChecks(backup: StoredBackup, {level}: VerifyRequest, deps: Ver
       name: 'restore-test',
       level: 'restore',
       run: () =>
-        watched(deps, 'Restoring into a scratch database', (progress) => restoreTest(backup, deps, progress)),
+        watched(
+          deps,
+          'Restoring into a scratch database',
+          (progress) => restoreTest(backup, deps, progress),
+          whyNotPassed,
+        ),
     },
   ]
   const checks: Check[] = []
@@ -123,8 +128,15 @@ function watched<T>(
   {events}: VerifyDeps,
   name: string,
   work: (progress: (bytes: number) => void) => Promise<T>,
+  failing?: (value: T) => string | undefined,
 ): Promise<T> {
-  return activity(events, name, () => work((bytes) => events.activityProgress?.({bytes})))
+  return activity(events, name, () => work((bytes) => events.activityProgress?.({bytes})), failing)
+}
+
+/** A restore test reports what it found in its checks, without throwing. */
+function whyNotPassed(checks: Check[]): string | undefined {
+  if (checks.some(({status}) => status === 'failed')) return 'failed'
+  return checks.some(({status}) => status === 'could-not-run') ? 'could not run' : undefined
 }
 
 /** A check that passes by not throwing. Errors that say the check could not run are told apart from failures. */
@@ -152,6 +164,7 @@ const couldNotRun = new Set([
   'TLS_FAILED',
   'SERVER_TOO_OLD',
   'QUERY_FAILED',
+  'TOOL_FAILED', // killed: one that ended by itself is judged by what it said
 ])
 
 function failedCheck(name: CheckName, error: unknown): Check {
@@ -229,10 +242,13 @@ async function keep(
   record: VerificationRecord,
   {events}: VerifyDeps,
 ): Promise<void> {
+  // What is known of a backup is not replaced by not knowing.
+  const overwrite = record.verdict !== 'could-not-run'
   try {
     const text = Buffer.from(serializeVerification(record))
-    await store.put(verificationName(entry.archive), Readable.from([text]), {overwrite: true})
+    await store.put(verificationName(entry.archive), Readable.from([text]), {overwrite})
   } catch (error) {
+    if (!overwrite && error instanceof DbbakError && error.code === 'OBJECT_EXISTS') return
     events.warning?.({
       code: 'VERIFICATION_NOT_KEPT',
       message: `The result could not be stored beside the backup: ${messageOf(error)}`,
