@@ -78,6 +78,8 @@ export function narrate(screen: Screen, options: {isVerbose: boolean; nowMs?: ()
       showUnderWay()
     },
     stageEnded(result) {
+      // One that went on beside another: a line of that one's part.
+      if (stage !== undefined && stage.name !== result.name) return tell.stage(result, isInside())
       const hadHeading = isInside()
       stage = undefined
       showUnderWay()
@@ -122,13 +124,15 @@ function teller(screen: Screen) {
         line(style.bad(symbols.failed), name, what, isInside)
       }
     },
-    stage({name, status, reason, durationMs}: StageResult): void {
+    stage({name, status, reason, durationMs}: StageResult, isInside = false): void {
       const why = reason === undefined ? '' : `: ${redactSecrets(reason)}`
-      const title = stageTitle(name)
-      if (status === 'done') line(style.good(symbols.done), title, formatDuration(durationMs))
-      else if (status === 'failed')
-        line(style.bad(symbols.failed), title, `failed after ${formatDuration(durationMs)}${why}`)
-      else line(style.dim(symbols.skipped), title, `${status === 'skipped' ? 'skipped' : 'not run'}${why}`)
+      const [symbol, facts] = {
+        done: [style.good(symbols.done), formatDuration(durationMs)],
+        failed: [style.bad(symbols.failed), `failed after ${formatDuration(durationMs)}${why}`],
+        skipped: [style.dim(symbols.skipped), `skipped${why}`],
+        'not-run': [style.dim(symbols.skipped), `not run${why}`],
+      }[status] as [string, string]
+      line(symbol, stageTitle(name), facts, isInside)
     },
     detail(message: string): void {
       for (const text of redactSecrets(message).trimEnd().split('\n'))

@@ -32,7 +32,7 @@ export function planText(plan: RestorePlan, stream: NodeJS.WriteStream = process
 
 /** A finished restore, for people. */
 export function restoreSummary(result: RestoreResult): string {
-  const {backup, target, stages, safetyBackup, dryRun, plan} = result
+  const {backup, target, stages, safetyBackup, dryRun, plan, oldDatabase, lockedOutMs} = result
   const style = styleFor(process.stdout)
   const database = printable(target.database)
   if (dryRun) {
@@ -51,6 +51,15 @@ export function restoreSummary(result: RestoreResult): string {
     safetyBackup
       ? `  To go back to what was there before:\n    dbbak restore ${safetyBackup.id} --from ${shellArgument(safetyBackup.destination)}`
       : '  There is no safety backup of what was there before.',
+    ...(lockedOutMs === null
+      ? []
+      : [`  Nobody could connect for ${formatDuration(lockedOutMs)}, while the names were swapped.`]),
+    ...(oldDatabase === null
+      ? []
+      : [
+          `  The former content is kept in the database ${printable(oldDatabase)}. When you do not need it any more:`,
+          `    DROP DATABASE "${printable(oldDatabase).replaceAll('"', '""')}"`,
+        ]),
   ].join('\n')
 }
 

@@ -9,7 +9,7 @@ export default class Restore extends DbbakCommand {
   static override summary = 'Restore a backup in stages, each reported.'
   static override description =
     'preflight, verify, confirm (type RESTORE), safety dump, restore, table checks, rollback. ' +
-    'Everything in the target is replaced, in one transaction: whatever fails, at whatever moment, the target is what it was before, or what the backup holds.'
+    'Everything in the target is replaced, by a copy that is restored and checked beside it, or in one transaction: whatever fails, at whatever moment, the target is what it was before, or what the backup holds.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> --latest',
     '<%= config.bin %> <%= command.id %> --latest --dry-run',
@@ -26,9 +26,20 @@ export default class Restore extends DbbakCommand {
     from: fromFlag,
     'database-url': databaseUrlFlag,
     strategy: Flags.string({
-      description: 'How the content is replaced; auto takes what is best for the server.',
-      options: ['auto', 'in-place'],
+      description:
+        'How the content is replaced: swap restores a copy and swaps names, in-place replaces everything in one transaction; auto (default) swaps where the server allows it.',
+      options: ['auto', 'swap', 'in-place'],
       helpValue: 'NAME',
+    }),
+    jobs: Flags.integer({
+      char: 'j',
+      description: 'Tables and indexes restored at a time (swap); by default as the backup is best restored.',
+      min: 1,
+      max: 1000,
+      helpValue: 'N',
+    }),
+    'keep-old': Flags.boolean({
+      description: 'Keep the former content in a database beside the target (swap).',
     }),
     verify: Flags.boolean({
       description: 'Compare row counts and sequences with the backup too, before it becomes true.',
@@ -75,6 +86,8 @@ export default class Restore extends DbbakCommand {
       from: flags.from,
       databaseUrl: flags['database-url'],
       strategy: flags.strategy as RestoreOptions['strategy'],
+      jobs: flags.jobs,
+      keepOld: flags['keep-old'],
       verify: flags.verify,
       force: flags.force,
       confirm: (plan) => askToType('RESTORE', `${planText(plan)}\n `, {signal: this.signal}),

@@ -43,6 +43,16 @@ export interface Events {
 /** The watcher that does not watch. */
 export const silent: Events = {}
 
+/** For work that goes on beside the work that is shown. */
+export function withoutActivities(events: Events): Events {
+  return {
+    stageStarted: (stage) => events.stageStarted?.(stage),
+    stageEnded: (result) => events.stageEnded?.(result),
+    warning: (warning) => events.warning?.(warning),
+    detail: (message) => events.detail?.(message),
+  }
+}
+
 /**
  * Runs one activity and tells the watcher of its beginning and end.
  * @param failing why it counts as failed although it came to a result; undefined for one that did not fail

@@ -30,7 +30,12 @@ export interface RestoreOptions extends RunOptions {
   from?: string | undefined
   /** The database to restore into; DATABASE_URL or libpq's variables by default. */
   databaseUrl?: string | undefined
-  strategy?: 'auto' | 'in-place' | undefined
+  /** `auto`: a swap where the server allows it. */
+  strategy?: 'auto' | 'swap' | 'in-place' | undefined
+  /** Tables and indexes restored at a time (swap); by default as the backup's shape suggests. */
+  jobs?: number | undefined
+  /** The former content stays in a database of its own (swap). */
+  keepOld?: boolean | undefined
   /** Compare row counts and sequences with the content record. */
   verify?: boolean | undefined
   /** Goes ahead without a confirmation. */
@@ -96,6 +101,9 @@ function requestOf(options: RestoreOptions, {settings}: Context): RestoreRequest
   return {
     criticalTables: (options.criticalTables ?? []).map(parseCriticalTable),
     verify: options.verify ?? false,
+    strategy: options.strategy ?? 'auto',
+    jobs: options.jobs,
+    keepOld: options.keepOld ?? false,
     noOwner: options.noOwner ?? false,
     noPrivileges: options.noPrivileges ?? false,
     terminateConnections: options.terminateConnections ?? false,

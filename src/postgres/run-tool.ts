@@ -14,6 +14,8 @@ export interface ToolOptions {
   stdin?: 'pipe' | 'ignore'
   /** `ignore` for tools whose output nobody reads; a socket for those whose output is read by its other end. */
   stdout?: 'pipe' | 'ignore' | Socket
+  /** Told what the tool says on stderr as it says it. */
+  onStderr?: ((text: string) => void) | undefined
 }
 
 export interface RunningTool {
@@ -98,8 +100,12 @@ function killGroup(child: ChildProcess, name: NodeJS.Signals): void {
   }
 }
 
-function ended(child: ChildProcess, program: string, {signal, env}: ToolOptions): Promise<{stderr: string}> {
-  const stderr = keepEnds(child.stderr as Readable)
+function ended(
+  child: ChildProcess,
+  program: string,
+  {signal, env, onStderr}: ToolOptions,
+): Promise<{stderr: string}> {
+  const stderr = keepEnds(child.stderr as Readable, (text) => onStderr?.(redact(text, env.PGPASSWORD)))
   return new Promise((resolve, reject) => {
     const fail = (how: string, particulars: Omit<Failing, 'how' | 'stderr'> = {}) => {
       const text = redact(stderr(), env.PGPASSWORD)
@@ -147,11 +153,12 @@ function lastWords(stderr: string): string {
   return (why ?? lines.at(-1) ?? '').replace(/^\w+: (error: )?/, '').trim()
 }
 
-function keepEnds(stream: Readable): () => string {
+function keepEnds(stream: Readable, onText: (text: string) => void): () => string {
   let head = ''
   let tail = ''
   stream.setEncoding('utf8')
   stream.on('data', (text: string) => {
+    onText(text)
     const room = stderrLimitBytes / 2 - head.length
     if (room > 0) head += text.slice(0, room)
     const rest = room > 0 ? text.slice(room) : text

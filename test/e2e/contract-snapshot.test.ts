@@ -215,7 +215,7 @@ describe('what --json prints', () => {
       'rollback',
     ])
     expect(document).toMatchObject({
-      strategy: 'in-place',
+      strategy: 'swap',
       targetState: 'restored',
       safetyBackup: {destination: folder},
     })

@@ -52,7 +52,7 @@ export interface RestorePlaceRequest extends ServerRequest {
   pgBin?: string | undefined
 }
 
-const options = {latest: true, force: true, safetyBackup: false}
+const options = {latest: true, force: true, safetyBackup: false, strategy: 'in-place' as const}
 
 export async function openRestorePlace(request: RestorePlaceRequest = {}): Promise<RestorePlace> {
   const folder = await mkdtemp(join(tmpdir(), 'restore-'))

@@ -1,3 +1,5 @@
+import {DbbakError} from '../../support/errors.js'
+
 /** One error that pg_restore or psql reported. */
 export interface RestoreMessage {
   /** In the server's words, with the beginning of the statement that it is about. */
@@ -58,3 +60,39 @@ function beginningOf(statement: string | undefined): string {
   const [beginning = ''] = (statement ?? '').split(/ \(|;| AS\b| OPTIONS\b| CONNECTION\b/)
   return beginning.slice(0, shownCharacters).trim()
 }
+
+/** Lines that belong to an error may come after it. */
+const settleMs = 100
+/** More than this is not kept: by then the first error has been told. */
+const longestText = 1024 * 1024
+
+/** Ends a tool at the first error that is not known to be harmless, instead of letting it go on for an hour. */
+export interface MessageWatch {
+  /** Aborted with the error, or when the caller's own signal is. */
+  signal: AbortSignal
+  take: (text: string) => void
+}
+
+export function watchMessages(signal: AbortSignal): MessageWatch {
+  const controller = new AbortController()
+  let text = ''
+  let timer: NodeJS.Timeout | undefined
+  const judge = () => {
+    timer = undefined
+    const error = judgeMessages(text).find(({meaning}) => meaning !== 'harmless')
+    if (error) controller.abort(notRestored(error.text))
+  }
+  return {
+    signal: AbortSignal.any([signal, controller.signal]),
+    take(more) {
+      if (text.length < longestText) text += more
+      timer ??= setTimeout(judge, settleMs).unref()
+    },
+  }
+}
+
+export const notRestored = (what: string, cause?: unknown): DbbakError =>
+  new DbbakError('RESTORE_FAILED', `The backup could not be restored: ${what}`, {
+    cause,
+    suggestions: ['Test the backup by itself: dbbak verify --level restore'],
+  })

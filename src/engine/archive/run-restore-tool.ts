@@ -20,6 +20,10 @@ export interface RestoreToolRequest {
   stopAtFirstError: boolean
   signal: AbortSignal
   onProgress?: ((bytes: number) => void) | undefined
+  /** Sees the archive as the tool gets it (not of the directory format). */
+  onChunk?: ((chunk: Buffer) => void) | undefined
+  /** Told what the tool says as it says it. */
+  onMessages?: ((text: string) => void) | undefined
 }
 
 export interface RestoreToolResult {
@@ -42,6 +46,11 @@ export async function runRestoreTool(request: RestoreToolRequest): Promise<Resto
   }
 }
 
+/** The same from a file that pg_restore can read as it likes, so that several of its jobs can. */
+export function runRestoreToolOnFile(request: RestoreToolRequest, file: string): Promise<RestoreToolResult> {
+  return outcome(start(request, [file], 'ignore'))
+}
+
 async function fromStream(request: RestoreToolRequest): Promise<RestoreToolResult> {
   const archive = await openArchive(request.backup, request.signal)
   const tool = start(request, [], 'pipe')
@@ -62,13 +71,14 @@ async function fromStream(request: RestoreToolRequest): Promise<RestoreToolResul
 async function feed(
   archive: Readable,
   tool: RunningTool,
-  {signal, onProgress}: RestoreToolRequest,
+  {signal, onProgress, onChunk}: RestoreToolRequest,
 ): Promise<void> {
   let bytes = 0
   const counted = async function* (source: AsyncIterable<Buffer>) {
     for await (const chunk of source) {
       bytes += chunk.length
       onProgress?.(bytes)
+      onChunk?.(chunk)
       yield chunk
     }
   }
@@ -115,6 +125,7 @@ function start(request: RestoreToolRequest, files: string[], stdin: 'pipe' | 'ig
     signal,
     stdin,
     stdout: 'ignore',
+    onStderr: request.onMessages,
   })
 }
 

@@ -1,8 +1,8 @@
 import {readdir, readFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {systemCode} from '../../support/errors.js'
-import {parseContents} from './archive-follower.js'
-import {NotAnArchive} from './archive-toc.js'
+import {parseContents} from '../archive/archive-contents.js'
+import {NotAnArchive} from '../archive/archive-toc.js'
 import {noDump, stoppedEarly, wroteNothing} from './dump-stream.js'
 
 const contentsFile = 'toc.dat'

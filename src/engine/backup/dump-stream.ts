@@ -1,7 +1,7 @@
 import type {RunningTool} from '../../postgres/run-tool.js'
 import {DbbakError} from '../../support/errors.js'
 import {ArchiveFollower} from './archive-follower.js'
-import {NotAnArchive} from './archive-toc.js'
+import {NotAnArchive} from '../archive/archive-toc.js'
 
 export interface StreamCounter {
   bytes: number

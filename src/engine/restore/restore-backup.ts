@@ -1,22 +1,31 @@
+import type {Client} from 'pg'
 import {unconnectedVariables} from '../../postgres/tool-environment.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
 import {DbbakError, messageOf, withExitCode} from '../../support/errors.js'
 import {checkDigests, readToEnd} from '../archive/read-to-end.js'
 import type {StoredBackup} from '../archive/open-archive.js'
-import {activity} from '../events.js'
+import {activity, withoutActivities} from '../events.js'
 import type {Finding} from './findings.js'
 import {preflight, type Target} from './preflight.js'
-import type {RestoreDeps, RestorePlan, RestoreRequest, RestoreResult, TargetState} from './restore-request.js'
+import type {
+  Consent,
+  RestoreDeps,
+  RestorePlan,
+  RestoreRequest,
+  RestoreResult,
+  TargetState,
+} from './restore-request.js'
 import {takeSafetyBackup, type Safety} from './safety-backup.js'
 import {stageRecorder, type StageRecorder} from './stages.js'
-import {replaceInTransaction, type ReplacedTarget} from './strategies/in-place.js'
+import {replaceInTransaction} from './strategies/in-place.js'
+import type {Committed, Replacement} from './strategies/replacement.js'
+import {replaceBySwap} from './strategies/swap.js'
 import {checkTables} from './table-checks.js'
+import {together} from './together.js'
 import {leaveSession} from './target-session.js'
 import {failureOf, rollBack} from './way-back.js'
 
 export type {Consent, RestorePlan, RestoreRequest, RestoreResult} from './restore-request.js'
-
-const strategyReason = 'one transaction: whatever fails before its end is undone by the server itself'
 
 /** The staged restore: preflight, verify, confirm, safety dump, restore, table checks, and rollback when it comes to it. */
 export async function restoreBackup(
@@ -25,7 +34,13 @@ export async function restoreBackup(
   deps: RestoreDeps,
 ): Promise<RestoreResult> {
   const stages = stageRecorder(deps.events, deps.signal)
-  const state: State = {targetState: 'unchanged', findings: [], safety: null, target: undefined}
+  const state: State = {
+    targetState: 'unchanged',
+    findings: [],
+    safety: null,
+    target: undefined,
+    committed: {},
+  }
   const document = () => resultOf(backup, request, deps, state, stages)
   try {
     const target = await stages.run('preflight', () =>
@@ -36,10 +51,8 @@ export async function restoreBackup(
     const plan = planOf(backup, target, request)
     if (request.dryRun) return {...skipRest(stages, document), plan}
     const consent = await stages.run('confirm', () => deps.confirm(plan))
-    const safety = await takeSafetyBackup(target, consent, request, deps, stages)
-    state.safety = safety.backup
-    await replace(backup, safety, request, deps, stages, state)
-    if (request.analyze) await analyze(target, deps)
+    await replace({backup, request, deps, stages, state, target}, consent)
+    if (request.analyze && target.strategy.name === 'in-place') await analyze(target, deps)
     return document()
   } catch (error) {
     throw withDocument(failureOf(error, state.targetState, state.safety, deps.signal), document())
@@ -53,6 +66,17 @@ interface State {
   findings: Finding[]
   safety: RestoreResult['safetyBackup']
   target: Target | undefined
+  committed: Committed
+}
+
+/** A restore that was agreed to. */
+interface Run {
+  backup: StoredBackup
+  request: RestoreRequest
+  deps: RestoreDeps
+  stages: StageRecorder
+  state: State
+  target: Target
 }
 
 async function verifyArchive(
@@ -74,39 +98,67 @@ function skipRest(stages: StageRecorder, document: () => RestoreResult): Restore
   return document()
 }
 
-async function replace(
-  backup: StoredBackup,
-  safety: Safety,
-  request: RestoreRequest,
-  deps: RestoreDeps,
-  stages: StageRecorder,
-  state: State,
-): Promise<void> {
-  const {target} = safety
-  try {
-    const replaced = await stages.run('restore', () =>
-      activity(deps.events, `Replacing ${target.server.database.name}`, () =>
-        replaceInTransaction(backup, target, request, deps),
-      ),
-    )
-    await stages.run('table-checks', () => checkAndCommit(replaced, backup, request, deps))
-    state.targetState = 'restored'
-    stages.skip('rollback', 'The restore succeeded.')
-  } catch (error) {
-    state.targetState = await rollBack(error, target, stages, deps.events)
-    throw error
+/** Stages 4 to 7. A swap only reads the target until its end, so there both copies are made at the same time. */
+async function replace(run: Run, consent: Consent): Promise<void> {
+  const {backup, request, deps, stages, state, target} = run
+  const takeSafety = async (safetyDeps: RestoreDeps) => {
+    const safety = await takeSafetyBackup(target, consent, request, safetyDeps, stages)
+    state.safety = safety.backup
+    return safety
   }
+  if (target.strategy.name === 'in-place') {
+    const safety = await takeSafety(deps)
+    const replacement = replaceInTransaction(backup, target, request, deps)
+    return withWayBack(replacement, run, async () => {
+      const client = await stages.run('restore', () => replacement.fill())
+      await finish({replacement, client, safety}, run)
+    })
+  }
+  const {signal, both} = together(deps.signal)
+  const replacement = replaceBySwap(backup, target, target.strategy.maintenance, request, {...deps, signal})
+  return withWayBack(replacement, run, async () => {
+    const quiet = {...deps, signal, events: withoutActivities(deps.events)}
+    const [safety, client] = await both(
+      () => takeSafety(quiet),
+      () => stages.run('restore', () => replacement.fill()),
+    )
+    await finish({replacement, client, safety}, run)
+  })
 }
 
-async function checkAndCommit(
-  replaced: ReplacedTarget,
-  {entry}: StoredBackup,
-  request: RestoreRequest,
-  deps: RestoreDeps,
+interface Filled {
+  replacement: Replacement
+  client: Client
+  /** Nothing becomes true without it. */
+  safety: Safety
+}
+
+async function finish(
+  {replacement, client, safety}: Filled,
+  {backup, request, deps: {signal}, stages, state, target}: Run,
 ): Promise<void> {
-  await checkTables(replaced.client, entry.manifest, request.criticalTables, request.verify, deps.signal)
-  deps.signal.throwIfAborted()
-  await replaced.commit()
+  await stages.run('table-checks', async () => {
+    await checkTables(client, backup.entry.manifest, request.criticalTables, request.verify, signal)
+    signal.throwIfAborted()
+    // Without a safety backup the former content itself is the way back, where it can stay.
+    const keepOld = request.keepOld || (safety.backup === null && !target.content.isEmpty)
+    state.committed = await replacement.commit(keepOld)
+    state.targetState = 'restored'
+  })
+  stages.skip('rollback', 'The restore succeeded.')
+}
+
+async function withWayBack(
+  replacement: Replacement,
+  {stages, state}: Run,
+  work: () => Promise<void>,
+): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (state.targetState !== 'restored') state.targetState = await rollBack(error, replacement, stages)
+    throw error
+  }
 }
 
 /** Fresh statistics, so that the first queries are not slow. Best effort: the data is there already. */
@@ -134,8 +186,8 @@ function planOf({entry}: StoredBackup, target: Target, request: RestoreRequest):
     },
     target: {...addressOf(target.connection), description: target.connection.redacted()},
     targetContent: target.content,
-    strategy: 'in-place',
-    strategyReason,
+    strategy: target.strategy.name,
+    strategyReason: target.strategy.reason,
     findings: target.findings,
     safetyBackup: request.safetyBackup && !target.content.isEmpty,
   }
@@ -153,12 +205,14 @@ function resultOf(
   return {
     backup: {id: entry.manifest.id},
     target: addressOf(state.target?.connection ?? deps.connection),
-    strategy: 'in-place',
-    strategyReason,
+    strategy: state.target?.strategy.name ?? request.strategy,
+    strategyReason: state.target?.strategy.reason ?? 'not chosen yet',
     stages: stages.results(),
     findings: state.findings,
     safetyBackup: state.safety,
     targetState: state.targetState,
+    oldDatabase: state.committed.oldDatabase ?? null,
+    lockedOutMs: state.committed.lockedOutMs ?? null,
     dryRun: request.dryRun,
   }
 }

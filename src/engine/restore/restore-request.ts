@@ -4,12 +4,18 @@ import type {StorageProvider} from '../../storage/provider.js'
 import type {Clock} from '../../support/clock.js'
 import type {Events, StageResult} from '../events.js'
 import type {Finding} from './findings.js'
+import type {StrategyName} from './choose-strategy.js'
 import type {CriticalTable} from './table-checks.js'
 import type {TargetContent} from './target.js'
 
 export interface RestoreRequest {
   /** Compare row counts and sequences with the content record too. */
   verify: boolean
+  strategy: 'auto' | StrategyName
+  /** Tables and indexes restored at a time; undefined: as the backup's shape suggests. */
+  jobs: number | undefined
+  /** The former content stays, in a database beside the target (swap only). */
+  keepOld: boolean
   noOwner: boolean
   noPrivileges: boolean
   terminateConnections: boolean
@@ -32,7 +38,7 @@ export interface RestorePlan {
   backup: {id: string; snapshotAt: string; database: string; tables: number; rows: number; bytes: number}
   target: {host: string; port: number; database: string; description: string}
   targetContent: TargetContent
-  strategy: 'in-place'
+  strategy: StrategyName
   strategyReason: string
   findings: Finding[]
   safetyBackup: boolean
@@ -54,12 +60,17 @@ export interface RestoreDeps {
 export interface RestoreResult {
   backup: {id: string}
   target: {host: string; port: number; database: string}
-  strategy: 'in-place'
+  /** `auto` where the restore ended before one was chosen. */
+  strategy: 'auto' | StrategyName
   strategyReason: string
   stages: StageResult[]
   findings: Finding[]
   safetyBackup: {id: string; destination: string; bytes: number} | null
   targetState: TargetState
+  /** The former content, under this name on the same server; null where it is gone. */
+  oldDatabase: string | null
+  /** For so long nobody could connect; null where it was not measured. */
+  lockedOutMs: number | null
   dryRun: boolean
   /** What would be done; of a dry run only. */
   plan?: RestorePlan

@@ -1,31 +1,22 @@
 import {DbbakError, systemCode, type ErrorCode} from '../../support/errors.js'
-import type {Events} from '../events.js'
-import type {Target} from './preflight.js'
 import type {RestoreResult, TargetState} from './restore-request.js'
 import type {StageRecorder} from './stages.js'
-import {endBackend, rollBackSession} from './target-session.js'
+import type {Replacement} from './strategies/replacement.js'
 
 /**
- * The transaction has not been committed: ending it, or the session it lives in, undoes everything. Only where nobody
- * can tell whether it was committed is there nothing that this could do.
+ * What was restored has not become true: taking it back leaves the target as it was. Only where nobody can tell
+ * whether it did is there nothing that this could do.
  */
 export async function rollBack(
   error: unknown,
-  target: Target,
+  replacement: Replacement,
   stages: StageRecorder,
-  events: Events,
 ): Promise<TargetState> {
   if (error instanceof DbbakError && error.code === 'ROLLBACK_FAILED') {
     stages.fail('rollback', error.message)
     return 'unknown'
   }
-  await stages.run('rollback', async () => {
-    if ((await rollBackSession(target)) || (await endBackend(target))) return
-    events.warning?.({
-      code: 'SERVER_SESSION_LEFT',
-      message: `The server cannot be asked to end its process ${target.backend.pid}, which may hold locks until it notices that this session is gone. It will roll back then.`,
-    })
-  })
+  await stages.run('rollback', () => replacement.undo())
   return 'rolled-back'
 }
 

@@ -4,51 +4,64 @@ import {emptyDatabase, type Kept} from '../../../postgres/empty-database.js'
 import {harmlessStatements} from '../../../postgres/harmless-statements.js'
 import {lendSession} from '../../../postgres/lent-session.js'
 import {unconnectedVariables} from '../../../postgres/tool-environment.js'
-import type {ToolSearch} from '../../../postgres/client-tools.js'
 import {DbbakError} from '../../../support/errors.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
 import {judgeMessages} from '../../archive/restore-messages.js'
 import {createSelectedSchemas} from '../../archive/selected-schemas.js'
 import {runRestoreTool} from '../../archive/run-restore-tool.js'
-import type {Events} from '../../events.js'
-import {settleSession} from '../target-session.js'
+import {activity} from '../../events.js'
+import {endBackend, rollBackSession, settleSession} from '../target-session.js'
 import {describeSession, otherSessions, terminateSessions, type OtherSession} from '../target.js'
 import type {Target} from '../preflight.js'
 import {commitTransaction, refuseForeignCommit, transactionId} from './commit.js'
-
-export interface InPlaceOptions {
-  noOwner: boolean
-  noPrivileges: boolean
-  terminateConnections: boolean
-}
-
-export interface InPlaceDeps {
-  search: ToolSearch
-  events: Events
-  signal: AbortSignal
-}
-
-/** A target that has been replaced, but only inside a transaction: nobody else sees it yet. */
-export interface ReplacedTarget {
-  client: Client
-  /**
-   * Makes it so.
-   * @throws DbbakError when the server did not commit; `details.committed` is false, or undefined where it cannot be told
-   */
-  commit(): Promise<void>
-}
+import type {ReplaceDeps, Replacement, ReplaceOptions} from './replacement.js'
 
 /**
  * Replaces everything in a database by a backup, in one transaction of one session: DROP, restore and (by the caller)
  * the table checks. A failure, a kill of dbbak, of the tools or of the server at any moment before the commit leaves
  * the database as it was, since the server rolls back by itself.
  */
-export async function replaceInTransaction(
+export function replaceInTransaction(
   backup: StoredBackup,
   target: Target,
-  options: InPlaceOptions,
-  deps: InPlaceDeps,
-): Promise<ReplacedTarget> {
+  options: ReplaceOptions,
+  deps: ReplaceDeps,
+): Replacement {
+  const {client, server} = target
+  let transaction = ''
+  return {
+    async fill() {
+      transaction = await activity(deps.events, `Replacing ${server.database.name}`, () =>
+        replaceContent(backup, target, options, deps),
+      )
+      return client
+    },
+    async commit() {
+      await commitTransaction(target, transaction, deps)
+      return {}
+    },
+    undo: () => rollBackTarget(target, deps),
+  }
+}
+
+/**
+ * The transaction has not been committed: ending it, or the session it lives in, undoes everything.
+ */
+async function rollBackTarget(target: Target, {events}: ReplaceDeps): Promise<void> {
+  if ((await rollBackSession(target)) || (await endBackend(target))) return
+  events.warning?.({
+    code: 'SERVER_SESSION_LEFT',
+    message: `The server cannot be asked to end its process ${target.backend.pid}, which may hold locks until it notices that this session is gone. It will roll back then.`,
+  })
+}
+
+/** @returns the transaction's number */
+async function replaceContent(
+  backup: StoredBackup,
+  target: Target,
+  options: ReplaceOptions,
+  deps: ReplaceDeps,
+): Promise<string> {
   const {client} = target
   try {
     if (options.terminateConnections) refuseIfAnyLeft(await terminateSessions(client))
@@ -65,7 +78,7 @@ export async function replaceInTransaction(
     await refuseForeignCommit(client)
     await restoreThroughSession(backup, target, kept, options, deps)
     await settleSession(client, target.lockTimeoutMs)
-    return {client, commit: () => commitTransaction(target, transaction, deps)}
+    return transaction
   } catch (error) {
     throw await explained(asQueryError(error, 'replacing the content of the target'), client)
   }
@@ -106,8 +119,8 @@ async function restoreThroughSession(
   backup: StoredBackup,
   target: Target,
   kept: Kept,
-  options: InPlaceOptions,
-  deps: InPlaceDeps,
+  options: ReplaceOptions,
+  deps: ReplaceDeps,
 ): Promise<void> {
   const loan = await lendSession(target.client, {
     inTransaction: true,

@@ -1,0 +1,241 @@
+import type {Client} from 'pg'
+import type {ServerDescription} from '../../postgres/server.js'
+import {recommendedLocks} from '../backup/lock-check.js'
+import type {Manifest} from '../manifest.js'
+import type {StrategyName} from './choose-strategy.js'
+import {findLeftDatabases} from './copy-names.js'
+import type {Finding} from './findings.js'
+import type {PreflightOptions} from './preflight.js'
+import {checkForeignObjects, checkPreparedTransactions} from './preflight-objects.js'
+import {
+  describeSession,
+  locksNeeded,
+  otherSessions,
+  query,
+  usableLocks,
+  type TargetContent,
+} from './target.js'
+
+export interface Subject {
+  client: Client
+  server: ServerDescription
+  content: TargetContent
+  strategy: StrategyName
+}
+
+const always = [
+  checkServer,
+  checkPrivileges,
+  checkRoles,
+  checkExtensions,
+  checkSessions,
+  checkPreparedTransactions,
+  checkSelection,
+  checkLeftDatabases,
+]
+/** A swap drops the database as a whole, which its owner may do whatever is in it. */
+const inPlaceOnly = [checkForeignObjects, checkLocks, checkSubscriptions]
+
+/** Everything that stands against a restore, or that whoever starts it should know. */
+export async function examine(
+  subject: Subject,
+  manifest: Manifest,
+  options: PreflightOptions,
+): Promise<Finding[]> {
+  const checks = subject.strategy === 'in-place' ? [...always, ...inPlaceOnly] : always
+  const findings: Finding[] = []
+  for (const check of checks) findings.push(...(await check(subject, manifest, options)))
+  return findings
+}
+
+const error = (code: string, message: string, fix: string): Finding => ({
+  code,
+  severity: 'error',
+  message,
+  fix,
+})
+const warning = (code: string, message: string): Finding => ({code, severity: 'warning', message})
+
+function checkServer({server}: Subject, {database}: Manifest): Finding[] {
+  const findings: Finding[] = []
+  const from = Number.parseInt(database.serverVersion, 10)
+  if (server.inRecovery)
+    findings.push(
+      error(
+        'TARGET_IS_REPLICA',
+        'The target is a replica and cannot be written to.',
+        'Name the primary: dbbak restore --database-url …',
+      ),
+    )
+  if (from > server.major) {
+    findings.push(
+      error(
+        'TARGET_SERVER_OLDER',
+        `The backup is of PostgreSQL ${database.serverVersion}; the target is ${server.version} and would not understand all of it.`,
+        `Restore into a server of version ${from} or newer.`,
+      ),
+    )
+  }
+  if (database.encoding !== server.database.encoding) {
+    findings.push(
+      warning(
+        'ENCODING_DIFFERS',
+        `The backup's encoding is ${database.encoding}, the target's ${server.database.encoding}: characters that it lacks stop the restore.`,
+      ),
+    )
+  }
+  return findings
+}
+
+async function checkPrivileges({client, server}: Subject): Promise<Finding[]> {
+  const [row] = await query<{owner: boolean}>(
+    client,
+    `select pg_catalog.pg_has_role(datdba, 'usage') as owner from pg_catalog.pg_database where datname = pg_catalog.current_database()`,
+  )
+  if (row?.owner || server.isSuperuser) return []
+  return [
+    error(
+      'NOT_OWNER',
+      `The role ${server.role} does not own the database ${server.database.name}, so it may not replace what is in it.`,
+      `Restore as ${server.database.owner}, or: ALTER DATABASE ${server.database.name} OWNER TO ${server.role}`,
+    ),
+  ]
+}
+
+async function checkRoles(
+  {client, server}: Subject,
+  {content}: Manifest,
+  {noOwner, noPrivileges}: PreflightOptions,
+): Promise<Finding[]> {
+  if (noOwner && noPrivileges) return []
+  const rows = await query<{name: string; there: boolean; member: boolean}>(
+    client,
+    `select w.name, r.oid is not null as there, coalesce(pg_catalog.pg_has_role(r.oid, 'member'), false) as member
+       from unnest($1::text[]) w(name) left join pg_catalog.pg_roles r on r.rolname = w.name`,
+    [content.roles],
+  )
+  const owners = content.owners ?? content.roles
+  const missing = rows.filter(({there}) => !there).map(({name}) => name)
+  if (missing.length > 0) {
+    return [
+      error(
+        'ROLES_MISSING',
+        `The backup names roles that the target lacks: ${missing.join(', ')}.`,
+        `Create them first (${missing
+          .slice(0, 3)
+          .map((name) => `CREATE ROLE "${name}"`)
+          .join('; ')}), or give everything to ${server.role}: dbbak restore --no-owner --no-privileges`,
+      ),
+    ]
+  }
+  const foreign =
+    noOwner || server.isSuperuser
+      ? []
+      : rows.filter(({name, member}) => !member && owners.includes(name)).map(({name}) => name)
+  if (foreign.length === 0) return []
+  return [
+    error(
+      'ROLES_FOREIGN',
+      `The role ${server.role} may not give objects to ${foreign.join(', ')}, of which it is no member.`,
+      'Restore as a superuser, or: dbbak restore --no-owner --no-privileges',
+    ),
+  ]
+}
+
+async function checkExtensions({client}: Subject, {content}: Manifest): Promise<Finding[]> {
+  const rows = await query<{name: string; version: string | null}>(
+    client,
+    `select w.name, a.default_version as version from unnest($1::text[]) w(name) left join pg_catalog.pg_available_extensions a on a.name = w.name`,
+    [content.extensions.map(({name}) => name)],
+  )
+  const missing = rows.filter(({version}) => version === null).map(({name}) => name)
+  if (missing.length === 0) return []
+  const wanted = content.extensions
+    .filter(({name}) => missing.includes(name))
+    .map(({name, version}) => `${name} ${version}`)
+  return [
+    error(
+      'EXTENSIONS_MISSING',
+      `The backup needs extensions that are not installed on the target's server: ${wanted.join(', ')}.`,
+      `Install their packages on the server (for example: apt-get install postgresql-<major>-${missing[0]}).`,
+    ),
+  ]
+}
+
+async function checkLocks({client, server}: Subject, {content}: Manifest): Promise<Finding[]> {
+  const needed = await locksNeeded(client, content.tableCount)
+  if (needed <= usableLocks(server.lockTable)) return []
+  const value = recommendedLocks(needed, server.lockTable)
+  return [
+    error(
+      'LOCK_TABLE_TOO_SMALL',
+      `Replacing everything in one transaction takes some ${needed} locks; the server has room for ${server.lockTable.capacity}.`,
+      `On the server: ALTER SYSTEM SET max_locks_per_transaction = ${value}; then restart it.`,
+    ),
+  ]
+}
+
+async function checkSessions(
+  {client, server, strategy}: Subject,
+  _: Manifest,
+  {terminateConnections}: PreflightOptions,
+): Promise<Finding[]> {
+  // Another dbbak that came too late for the claim, which we hold, is about to leave.
+  const others = (await otherSessions(client)).filter(({application}) => !application.startsWith('dbbak '))
+  if (others.length === 0) return []
+  const who = others.slice(0, 5).map(describeSession)
+  const message = `${others.length} other ${others.length === 1 ? 'session is' : 'sessions are'} connected to ${server.database.name}: ${who.join('; ')}${others.length > 5 ? '; …' : ''}.`
+  if (terminateConnections) return [warning('ACTIVE_CONNECTIONS', `${message} ${ended[strategy]}`)]
+  return [
+    error(
+      'ACTIVE_CONNECTIONS',
+      message,
+      'Stop what uses the database, or end them: dbbak restore --terminate-connections',
+    ),
+  ]
+}
+
+const ended: Record<StrategyName, string> = {
+  'in-place': 'They will be ended.',
+  swap: 'They can go on until the names are swapped and are ended then; what they write until then is not in the restored database.',
+}
+
+/** What killed restores left. Nothing is dropped unasked. */
+async function checkLeftDatabases({client, server}: Subject): Promise<Finding[]> {
+  const left = await findLeftDatabases(client, server.database.name)
+  return left.map(({name, kind}) => ({
+    ...warning(
+      'DATABASE_LEFT',
+      `An earlier restore that was cut off left a database beside the target: ${name} (${kind}).`,
+    ),
+    fix: `When you do not need it: DROP DATABASE "${name}"`,
+  }))
+}
+
+async function checkSubscriptions({client}: Subject): Promise<Finding[]> {
+  const rows = await query<{name: string}>(
+    client,
+    `select subname as name from pg_catalog.pg_subscription
+      where subdbid = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())`,
+  )
+  if (rows.length === 0) return []
+  return [
+    error(
+      'TARGET_HAS_SUBSCRIPTIONS',
+      `The target has the subscription ${rows[0]?.name}; a subscription cannot be dropped in a transaction.`,
+      `Drop it first: DROP SUBSCRIPTION "${rows[0]?.name}"`,
+    ),
+  ]
+}
+
+/** A backup of some tables would replace everything by these. */
+function checkSelection({content}: Subject, {selection}: Manifest): Finding[] {
+  if (selection === null || content.isEmpty) return []
+  return [
+    error(
+      'PARTIAL_BACKUP',
+      'The backup holds only a selection of its database; in place it would replace everything else too.',
+      'Restore it into an empty database: createdb part && dbbak restore --database-url …/part',
+    ),
+  ]
+}

@@ -1,0 +1,173 @@
+import {connect} from '../../../postgres/connect.js'
+import type {ConnectionDescription} from '../../../postgres/connection.js'
+import {likeDatabase, readProperties} from '../../../postgres/database-properties.js'
+import {dropDatabase} from '../../../postgres/drop-database.js'
+import {quoteIdentifier, quoteLiteral} from '../../../postgres/identifiers.js'
+import {asQueryError} from '../../../postgres/query-errors.js'
+import {DbbakError, messageOf} from '../../../support/errors.js'
+import type {StoredBackup} from '../../archive/open-archive.js'
+import {createSelectedSchemas} from '../../archive/selected-schemas.js'
+import {activity} from '../../events.js'
+import {newCopyNames, type CopyNames} from '../copy-names.js'
+import type {Target} from '../preflight.js'
+import {applicationName, leaveSession, openTargetSession, type TargetSession} from '../target-session.js'
+import {fillCopy} from './fill-copy.js'
+import type {Committed, ReplaceDeps, Replacement, ReplaceOptions} from './replacement.js'
+import {switchNames} from './switch-names.js'
+
+/**
+ * Restores into a new database beside the target and, once the caller has checked it, swaps their names. Until then
+ * the target is only read: a failure or a kill leaves nothing but the copy, which the next run names.
+ */
+export function replaceBySwap(
+  backup: StoredBackup,
+  target: Target,
+  maintenance: ConnectionDescription,
+  options: ReplaceOptions,
+  deps: ReplaceDeps,
+): Replacement {
+  return new Swap(backup, target, maintenance, options, deps)
+}
+
+class Swap implements Replacement {
+  private readonly names: CopyNames
+  private session: TargetSession | undefined
+  private mayExist = false
+
+  constructor(
+    private readonly backup: StoredBackup,
+    private readonly target: Target,
+    private readonly maintenance: ConnectionDescription,
+    private readonly options: ReplaceOptions,
+    private readonly deps: ReplaceDeps,
+  ) {
+    this.names = newCopyNames(target.server.database.name)
+  }
+
+  async fill() {
+    const {target, names, deps, options, backup} = this
+    const {events, signal} = deps
+    await activity(events, `Creating ${names.copy}`, () => this.create())
+    const connection = this.maintenance.withDatabase(names.copy)
+    // Open until the swap: a copy with nobody in it is one that a killed run left.
+    this.session = await openTargetSession(connection, target.lockTimeoutMs, signal)
+    const {client} = this.session
+    await createSelectedSchemas(client, backup.entry.manifest)
+    await fillCopy(backup, {...target, connection}, options, deps)
+    if (options.analyze) await this.analyze()
+    return client
+  }
+
+  private async create(): Promise<void> {
+    const {target, names} = this
+    const {client} = await connect(this.maintenance, {applicationName, signal: this.deps.signal})
+    try {
+      const [create, ...rest] = await likeDatabase(
+        client,
+        target.server.database.name,
+        names.copy,
+        target.server.major,
+      )
+      this.mayExist = true
+      await client.query(create as string)
+      await client.query(unfinished(target.server.database.name, names.copy))
+      for (const statement of rest) await client.query(statement)
+    } catch (error) {
+      throw notCreated(error, names.copy)
+    } finally {
+      await client.end()
+    }
+  }
+
+  /** Nobody is to meet tables without statistics. They are no reason to fail, though. */
+  private async analyze(): Promise<void> {
+    const {client} = this.session as TargetSession
+    const {events, signal} = this.deps
+    try {
+      // Index expressions may call functions that find their tables by the database's own search path.
+      await client.query('reset search_path')
+      await activity(events, 'Collecting statistics (ANALYZE)', () => client.query('analyze'))
+      await client.query('set search_path = pg_catalog')
+    } catch (error) {
+      signal.throwIfAborted()
+      events.warning?.({
+        code: 'ANALYZE_FAILED',
+        message: `ANALYZE failed; run it by hand: ${messageOf(error)}`,
+      })
+    }
+  }
+
+  async commit(keepOld: boolean): Promise<Committed> {
+    const {target, names, deps, options, maintenance} = this
+    const name = target.server.database.name
+    const {comment} = await this.commentOf(name)
+    if (this.session) await leaveSession(this.session)
+    // Our own claim on the target is a session in it. A backup that begins now is in the way like anybody else.
+    await leaveSession(target)
+    const lockedOutMs = await activity(deps.events, 'Swapping the names', () =>
+      switchNames(
+        {maintenance, target: name, ...names, comment, lockTimeoutMs: target.lockTimeoutMs},
+        options,
+        deps,
+      ),
+    )
+    this.mayExist = false
+    if (keepOld) return {lockedOutMs, oldDatabase: names.old}
+    return {lockedOutMs, ...(await this.dropOld())}
+  }
+
+  /** The copy's own comment says that it is unfinished. */
+  private async commentOf(name: string) {
+    const {client} = await connect(this.maintenance, {applicationName, signal: this.deps.signal})
+    try {
+      return await readProperties(client, name, this.target.server.major)
+    } finally {
+      await client.end()
+    }
+  }
+
+  private async dropOld(): Promise<Committed> {
+    const {old} = this.names
+    try {
+      await activity(this.deps.events, 'Dropping the former database', () =>
+        dropDatabase(this.maintenance, old),
+      )
+      return {}
+    } catch (error) {
+      this.leave(old, 'The former database', error)
+      return {oldDatabase: old}
+    }
+  }
+
+  async undo(): Promise<void> {
+    if (this.session) await leaveSession(this.session)
+    if (!this.mayExist) return
+    const {copy} = this.names
+    try {
+      await dropDatabase(this.maintenance, copy)
+    } catch (error) {
+      this.leave(copy, 'The unfinished copy', error)
+    }
+  }
+
+  private leave(name: string, what: string, error: unknown): void {
+    this.deps.events.warning?.({
+      code: 'DATABASE_LEFT',
+      message: `${what} is left on the server (${messageOf(error)}); drop it: DROP DATABASE ${quoteIdentifier(name)}`,
+    })
+  }
+}
+
+/** Says what it is to whoever finds it after a kill. */
+function unfinished(target: string, copy: string): string {
+  const text = `Unfinished copy for a restore of ${target} by dbbak, begun ${new Date().toISOString()}. Nobody uses it: it can be dropped.`
+  return `comment on database ${quoteIdentifier(copy)} is ${quoteLiteral(text)}`
+}
+
+function notCreated(thrown: unknown, copy: string): DbbakError {
+  const error = asQueryError(thrown, `creating ${copy}`)
+  return new DbbakError('RESTORE_FAILED', error.message, {
+    cause: error,
+    suggestions: ['Replace the content of the database itself: dbbak restore --strategy in-place'],
+  })
+}

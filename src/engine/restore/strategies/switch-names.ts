@@ -1,0 +1,73 @@
+import {connect} from '../../../postgres/connect.js'
+import type {ConnectionDescription} from '../../../postgres/connection.js'
+import {quoteIdentifier, quoteLiteral} from '../../../postgres/identifiers.js'
+import {
+  isInUse,
+  keepEnding,
+  renameStatements,
+  sessionsIn,
+  stillConnected,
+  waitUntilEmpty,
+} from '../../../postgres/rename-databases.js'
+import {asQueryError} from '../../../postgres/query-errors.js'
+import {applicationName, leaveSession, openTargetSession} from '../target-session.js'
+import {commitTransaction, transactionId} from './commit.js'
+import type {ReplaceDeps, ReplaceOptions} from './replacement.js'
+
+export interface Switch {
+  maintenance: ConnectionDescription
+  /** What clients connect to. */
+  target: string
+  /** The restored copy, to become the target. */
+  copy: string
+  /** What the former target is called from then on. */
+  old: string
+  /** The target's comment, for the copy. */
+  comment: string | null
+  lockTimeoutMs: number
+}
+
+/** How long the swap waits for others to leave the target by themselves. */
+const waitForSessionsMs = 30_000
+
+/**
+ * Swaps two databases by renaming them in one transaction. From the first rename on the server lets nobody into the
+ * target (a new session waits for the lock on it), and the rename itself waits up to five seconds for those inside:
+ * that is when they are ended. Nothing of this outlives the transaction: a kill at any moment leaves both names as
+ * they were, or both swapped.
+ * @returns how long nobody could connect, in milliseconds
+ * @throws DbbakError RESTORE_FAILED with both names as they were; ROLLBACK_FAILED where that cannot be told
+ */
+export async function switchNames(
+  names: Switch,
+  {terminateConnections}: Pick<ReplaceOptions, 'terminateConnections'>,
+  deps: ReplaceDeps,
+): Promise<number> {
+  const session = await openTargetSession(names.maintenance, names.lockTimeoutMs, deps.signal)
+  const {client} = session
+  const {client: bouncer} = await connect(names.maintenance, {applicationName, signal: deps.signal})
+  let stopEnding = async () => {}
+  try {
+    if (!terminateConnections)
+      await waitUntilEmpty(bouncer, names.target, {waitMs: waitForSessionsMs, signal: deps.signal})
+    await client.query('begin')
+    const transaction = await transactionId(client)
+    const start = performance.now()
+    if (terminateConnections) stopEnding = keepEnding(bouncer, names.target)
+    for (const statement of renameStatements(names.target, names.old, names.copy))
+      await client.query(statement)
+    await client.query(`comment on database ${quoteIdentifier(names.target)} is ${literalOf(names.comment)}`)
+    await commitTransaction(session, transaction, deps)
+    return Math.round(performance.now() - start)
+  } catch (error) {
+    throw isInUse(error)
+      ? stillConnected(names.target, await sessionsIn(bouncer, names.target).catch(() => []))
+      : asQueryError(error, 'swapping the names')
+  } finally {
+    await stopEnding()
+    await bouncer.end().catch(() => {}) // the server has ended it
+    await leaveSession(session)
+  }
+}
+
+const literalOf = (text: string | null) => (text === null ? 'null' : quoteLiteral(text))
