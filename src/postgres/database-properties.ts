@@ -20,7 +20,10 @@ export interface DatabaseProperties {
   isTemplate: boolean
 }
 
-/** The statements that make an empty database like another; the first creates it and cannot run in a transaction. */
+/**
+ * The statements that make an empty database like another; the first creates it and cannot run in a transaction. What
+ * would be in the way of filling or dropping it comes at the end: see `finishingStatements`.
+ */
 export async function likeDatabase(
   client: Client,
   source: string,
@@ -57,13 +60,25 @@ export async function readProperties(
   return rows[0] as DatabaseProperties
 }
 
+/** What a copy gets only when it takes the other's place: its comment, its limit of connections, being a template. */
+export function finishingStatements(
+  {comment, connectionLimit, isTemplate}: DatabaseProperties,
+  copy: string,
+): string[] {
+  const database = `database ${quoteIdentifier(copy)}`
+  return [
+    `comment on ${database} is ${comment === null ? 'null' : quoteLiteral(comment)}`,
+    `alter ${database} with connection limit ${connectionLimit}`,
+    `alter ${database} with is_template ${isTemplate}`,
+  ]
+}
+
 function createStatement(properties: DatabaseProperties, copy: string, major: number): string {
-  const {owner, tablespace, encoding, connectionLimit, isTemplate} = properties
+  const {owner, tablespace, encoding} = properties
   return [
     `create database ${quoteIdentifier(copy)} template template0`,
     `owner ${quoteIdentifier(owner)} encoding ${quoteLiteral(encoding)}`,
     localeClause(properties, major),
-    `connection limit ${connectionLimit} is_template ${isTemplate}`,
     ...(tablespace === null ? [] : [`tablespace ${quoteIdentifier(tablespace)}`]),
   ].join(' ')
 }

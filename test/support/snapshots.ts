@@ -17,7 +17,10 @@ export async function expectSnapshot(name: string, value: unknown): Promise<void
 /** As the formatter wants it, so that an update changes nothing else. */
 async function formatted(value: unknown): Promise<string> {
   const {format, resolveConfig} = await import('prettier')
-  return format(JSON.stringify(value, null, 2), {...(await resolveConfig(fileURLToPath(folder))), parser: 'json'})
+  return format(JSON.stringify(value, null, 2), {
+    ...(await resolveConfig(fileURLToPath(folder))),
+    parser: 'json',
+  })
 }
 
 /** What a value is made of: a type's name; the shape of an array's elements; an object's keys and what they hold. */

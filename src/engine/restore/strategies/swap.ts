@@ -1,6 +1,6 @@
 import {connect} from '../../../postgres/connect.js'
 import type {ConnectionDescription} from '../../../postgres/connection.js'
-import {likeDatabase, readProperties} from '../../../postgres/database-properties.js'
+import {finishingStatements, likeDatabase, readProperties} from '../../../postgres/database-properties.js'
 import {dropDatabase} from '../../../postgres/drop-database.js'
 import {quoteIdentifier, quoteLiteral} from '../../../postgres/identifiers.js'
 import {asQueryError} from '../../../postgres/query-errors.js'
@@ -100,13 +100,13 @@ class Swap implements Replacement {
   async commit(keepOld: boolean): Promise<Committed> {
     const {target, names, deps, options, maintenance} = this
     const name = target.server.database.name
-    const {comment} = await this.commentOf(name)
+    const finishing = await this.finishing(name)
     if (this.session) await leaveSession(this.session)
     // Our own claim on the target is a session in it. A backup that begins now is in the way like anybody else.
     await leaveSession(target)
     const lockedOutMs = await activity(deps.events, 'Swapping the names', () =>
       switchNames(
-        {maintenance, target: name, ...names, comment, lockTimeoutMs: target.lockTimeoutMs},
+        {maintenance, target: name, ...names, finishing, lockTimeoutMs: target.lockTimeoutMs},
         options,
         deps,
       ),
@@ -116,11 +116,10 @@ class Swap implements Replacement {
     return {lockedOutMs, ...(await this.dropOld())}
   }
 
-  /** The copy's own comment says that it is unfinished. */
-  private async commentOf(name: string) {
+  private async finishing(name: string): Promise<string[]> {
     const {client} = await connect(this.maintenance, {applicationName, signal: this.deps.signal})
     try {
-      return await readProperties(client, name, this.target.server.major)
+      return finishingStatements(await readProperties(client, name, this.target.server.major), name)
     } finally {
       await client.end()
     }

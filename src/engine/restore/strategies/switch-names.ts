@@ -1,6 +1,6 @@
 import {connect} from '../../../postgres/connect.js'
 import type {ConnectionDescription} from '../../../postgres/connection.js'
-import {quoteIdentifier, quoteLiteral} from '../../../postgres/identifiers.js'
+import {quoteIdentifier} from '../../../postgres/identifiers.js'
 import {
   isInUse,
   keepEnding,
@@ -22,13 +22,11 @@ export interface Switch {
   copy: string
   /** What the former target is called from then on. */
   old: string
-  /** The target's comment, for the copy. */
-  comment: string | null
+  /** What the copy lacks of the target's own properties until it takes its place. */
+  finishing: string[]
+  /** So long it waits for others to leave the target by themselves. */
   lockTimeoutMs: number
 }
-
-/** How long the swap waits for others to leave the target by themselves. */
-const waitForSessionsMs = 30_000
 
 /**
  * Swaps two databases by renaming them in one transaction. From the first rename on the server lets nobody into the
@@ -49,14 +47,16 @@ export async function switchNames(
   let stopEnding = async () => {}
   try {
     if (!terminateConnections)
-      await waitUntilEmpty(bouncer, names.target, {waitMs: waitForSessionsMs, signal: deps.signal})
+      await waitUntilEmpty(bouncer, names.target, {waitMs: names.lockTimeoutMs, signal: deps.signal})
     await client.query('begin')
     const transaction = await transactionId(client)
     const start = performance.now()
     if (terminateConnections) stopEnding = keepEnding(bouncer, names.target)
     for (const statement of renameStatements(names.target, names.old, names.copy))
       await client.query(statement)
-    await client.query(`comment on database ${quoteIdentifier(names.target)} is ${literalOf(names.comment)}`)
+    for (const statement of names.finishing) await client.query(statement)
+    // A template could not be dropped.
+    await client.query(`alter database ${quoteIdentifier(names.old)} with is_template false`)
     await commitTransaction(session, transaction, deps)
     return Math.round(performance.now() - start)
   } catch (error) {
@@ -69,5 +69,3 @@ export async function switchNames(
     await leaveSession(session)
   }
 }
-
-const literalOf = (text: string | null) => (text === null ? 'null' : quoteLiteral(text))
