@@ -61,6 +61,14 @@ export default class Restore extends DbbakCommand {
       helpValue: 'DEST',
     }),
     'terminate-connections': Flags.boolean({description: 'End the sessions of others on the target.'}),
+    globals: Flags.boolean({
+      description:
+        'Make the roles that the server lacks, from a backup taken with --globals; without passwords.',
+    }),
+    'force-version': Flags.boolean({
+      description:
+        "Try it also into an older server than the backup's; it fails unharmed where that is too old.",
+    }),
     'no-owner': Flags.boolean({description: 'Everything belongs to the role that restores.'}),
     'no-privileges': Flags.boolean({description: 'Leave grants out.'}),
     analyze: Flags.boolean({
@@ -95,6 +103,8 @@ export default class Restore extends DbbakCommand {
       safetyBackup: flags['safety-backup'],
       safetyTo: flags['safety-to'],
       terminateConnections: flags['terminate-connections'],
+      globals: flags.globals,
+      forceVersion: flags['force-version'],
       noOwner: flags['no-owner'],
       noPrivileges: flags['no-privileges'],
       analyze: flags.analyze,

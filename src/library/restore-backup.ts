@@ -36,6 +36,10 @@ export interface RestoreOptions extends RunOptions {
   jobs?: number | undefined
   /** The former content stays in a database of its own (swap). */
   keepOld?: boolean | undefined
+  /** Also into an older server than the backup's. */
+  forceVersion?: boolean | undefined
+  /** Make the roles that the backup names and the server lacks, from its globals; without passwords. */
+  globals?: boolean | undefined
   /** Compare row counts and sequences with the content record. */
   verify?: boolean | undefined
   /** Goes ahead without a confirmation. */
@@ -104,6 +108,8 @@ function requestOf(options: RestoreOptions, {settings}: Context): RestoreRequest
     strategy: options.strategy ?? 'auto',
     jobs: options.jobs,
     keepOld: options.keepOld ?? false,
+    forceVersion: options.forceVersion ?? false,
+    globals: options.globals ?? false,
     noOwner: options.noOwner ?? false,
     noPrivileges: options.noPrivileges ?? false,
     terminateConnections: options.terminateConnections ?? false,

@@ -2,19 +2,21 @@ import {mkdtemp, readdir, readFile, rm} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {setTimeout as delay} from 'node:timers/promises'
-import {afterAll, beforeAll, beforeEach, expect, test} from '@jest/globals'
+import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import {startDbbak, type Ended, type RunningProgram} from '../e2e/program.js'
 import {until} from '../support/processes.js'
 import {openRestorePlace, type RestorePlace, type State} from '../support/restore-place.js'
 
 /** Of each kind of fault; DBBAK_KILL_RUNS=50 for the long version. */
-const runs = Number(process.env.DBBAK_KILL_RUNS ?? 6)
+const runs = Number(process.env.DBBAK_KILL_RUNS ?? 4)
 const timeoutMs = 120_000 + runs * 30_000
 
 let place: RestorePlace
 let folder: string
 let env: Record<string, string>
-/** An undisturbed restore of each format, from the command to its end. */
+const strategies = ['swap', 'in-place'] as const
+type Strategy = (typeof strategies)[number]
+/** An undisturbed restore by each strategy, of each format, from the command to its end. */
 const durationMs: Record<string, number> = {}
 const formats = ['custom', 'plain', 'directory'] as const
 type Format = (typeof formats)[number]
@@ -26,12 +28,14 @@ beforeAll(async () => {
   env = {DATABASE_URL: place.server.url('target'), TMPDIR: folder}
   for (const format of formats) {
     await place.backUp({format, to: [backups(format)]})
-    const start = performance.now()
-    const {exitCode, stderr} = await startRestore(format).ended
-    expect({exitCode, stderr}).toMatchObject({exitCode: 0})
-    durationMs[format] = performance.now() - start
-    expect(await place.state()).toBe('backup')
-    await place.resetTarget()
+    for (const strategy of strategies) {
+      const start = performance.now()
+      const {exitCode, stderr} = await startRestore(strategy, format).ended
+      expect({exitCode, stderr}).toMatchObject({exitCode: 0})
+      durationMs[strategy + format] = performance.now() - start
+      expect(await place.state()).toBe('backup')
+      await place.resetTarget()
+    }
   }
 }, 300_000)
 afterAll(async () => {
@@ -42,12 +46,50 @@ beforeEach(async () => {
   if ((await place.state()) !== 'former') await place.resetTarget()
 })
 
-function startRestore(format: Format): RunningProgram {
-  const args = ['--latest', '--from', backups(format), '--force', '--no-safety-backup', '--verify', '--json']
-  return startDbbak(['restore', ...args], {env})
+/** By swap with a safety backup, which is taken at the same time; in place it comes before everything else. */
+function restoreArguments(strategy: Strategy, format: Format): string[] {
+  const safety = strategy === 'swap' ? ['--safety-to', join(place.folder, 'safety')] : ['--no-safety-backup']
+  return [
+    'restore',
+    '--latest',
+    '--from',
+    backups(format),
+    '--strategy',
+    strategy,
+    '--verify',
+    '--json',
+    ...safety,
+  ]
+}
+
+function startRestore(strategy: Strategy, format: Format): RunningProgram {
+  return startDbbak([...restoreArguments(strategy, format), '--force'], {env})
+}
+
+/** What a swap made beside the target. */
+async function besideTarget(): Promise<string[]> {
+  const rows = await place.server.query<{name: string}>(
+    `select datname as name from pg_database where datname like '%\\_dbbak\\_%' order by 1`,
+  )
+  return rows.map(({name}) => name)
+}
+
+/** What is left is of a name that the next run finds and tells; a run that could say so has said it itself. */
+async function expectNamed(
+  left: string[],
+  strategy: Strategy,
+  {signal, stdout, stderr}: Ended,
+): Promise<void> {
+  if (left.length === 0) return
+  for (const name of left) expect(name).toMatch(/^target_dbbak_(old_)?[0-9a-f]{8}$/)
+  if (signal === null) for (const name of left) expect(stdout + stderr).toContain(name)
+  const next = await startDbbak([...restoreArguments(strategy, 'custom'), '--dry-run'], {env}).ended
+  for (const name of left) expect(next.stdout).toContain(`DROP DATABASE \\"${name}\\"`)
+  for (const name of left) await place.server.dropDatabase(name)
 }
 
 interface Fault {
+  strategy: Strategy
   /** Exit codes that it may lead to, besides 0. */
   exitCodes: (number | null)[]
   /** @returns whether the restore was hit */
@@ -57,14 +99,14 @@ interface Fault {
 }
 
 /** Runs restores, each with its fault at a random moment, and holds each to the promise. */
-async function holds(what: string, {exitCodes, strike, format: only}: Fault): Promise<void> {
+async function holds(what: string, {strategy, exitCodes, strike, format: only}: Fault): Promise<void> {
   const tally: Record<string, number> = {}
   let hits = 0
   for (let run = 0; run < runs; run++) {
     const format = only ?? formats[run % formats.length]
-    const running = startRestore(format)
+    const running = startRestore(strategy, format)
     if (only === undefined) {
-      const moment = run % 3 === 0 ? nearTheCommit(running) : anyTime(running, format)
+      const moment = run % 3 === 0 ? nearTheCommit(running) : anyTime(running, strategy + format)
       await Promise.race([moment, running.ended])
     }
     if (await strike(running)) hits++
@@ -72,18 +114,20 @@ async function holds(what: string, {exitCodes, strike, format: only}: Fault): Pr
     await until(nothingIsLeft, 'no process, folder, session or lock is left')
     const state = await place.state()
     expectPromiseKept(ended, state, [0, ...exitCodes])
-    const outcome = `exit ${ended.exitCode ?? ended.signal}, ${state}`
+    const left = await besideTarget()
+    await expectNamed(left, strategy, ended)
+    const outcome = `exit ${ended.exitCode ?? ended.signal}, ${state}${left.length > 0 ? ', a named database left' : ''}`
     tally[outcome] = (tally[outcome] ?? 0) + 1
     if (state !== 'former') await place.resetTarget()
   }
-  if (process.env.DBBAK_KILL_RUNS) process.stderr.write(`${what}: ${hits} hits, ${JSON.stringify(tally)}\n`)
+  if (process.env.DBBAK_KILL_RUNS)
+    process.stderr.write(`${strategy}, ${what}: ${hits} hits, ${JSON.stringify(tally)}\n`)
   expect(hits).toBeGreaterThan(runs / 4)
-  const {exitCode} = await startRestore(only ?? 'custom').ended
+  const {exitCode} = await startRestore(strategy, only ?? 'custom').ended
   expect({exitCode, state: await place.state()}).toEqual({exitCode: 0, state: 'backup'})
 }
 
-const anyTime = (_: RunningProgram, format: Format) =>
-  delay(durationMs[format] * (0.1 + 0.85 * Math.random()))
+const anyTime = (_: RunningProgram, kind: string) => delay(durationMs[kind] * (0.1 + 0.85 * Math.random()))
 
 /** Some moment after the table checks have begun; the commit is their end. */
 async function nearTheCommit({child}: RunningProgram): Promise<void> {
@@ -152,48 +196,6 @@ async function toolsOf(wanted: (environment: string, name: string) => boolean): 
 
 const hasEnded = ({child}: RunningProgram) => child.exitCode !== null || child.signalCode !== null
 
-test.each([
-  ['SIGKILL', [null]],
-  // Without an exit code where it comes before the program has begun to listen.
-  ['SIGTERM', [143, null]],
-  ['SIGINT', [130, null]],
-] as [NodeJS.Signals, (number | null)[]][])(
-  'dbbak is ended by %s',
-  (signal, exitCodes) =>
-    holds(`dbbak ${signal}`, {
-      exitCodes,
-      strike: async (running) => !hasEnded(running) && running.child.kill(signal),
-    }),
-  timeoutMs,
-)
-
-test.each([
-  ['pg_restore', 'custom'],
-  ['pg_restore', 'directory'],
-  ['psql', 'plain'],
-] as [string, Format][])(
-  '%s is killed, %s format',
-  (tool, format) =>
-    holds(`${tool} SIGKILL, ${format}`, {
-      format,
-      exitCodes: [6],
-      async strike(running) {
-        // The one that is lent the session, and not the one that only reads the archive.
-        const isRestoring = (environment: string, name: string) =>
-          name === tool && environment.includes('\0PGHOST=')
-        while (!hasEnded(running)) {
-          const [pid] = await toolsOf(isRestoring)
-          if (pid !== undefined) {
-            await delay(Math.random() * durationMs[format] * 0.3)
-            return killed(pid)
-          }
-        }
-        return false
-      },
-    }),
-  timeoutMs,
-)
-
 function killed(pid: number): boolean {
   try {
     return process.kill(pid, 'SIGKILL')
@@ -202,44 +204,95 @@ function killed(pid: number): boolean {
   }
 }
 
-const restoreSessions = `from pg_stat_activity where datname = 'target' and application_name = 'dbbak restore'`
+/** Those of a restore: in the target, in its copy, and where databases are renamed from. */
+const restoreSessions = `from pg_stat_activity where backend_type = 'client backend'
+  and (application_name = 'dbbak restore' or datname like 'target\\_dbbak\\_%')`
 
-test(
-  'the server’s process is ended by its administrator',
-  () =>
-    holds('backend, pg_terminate_backend', {
-      exitCodes: [3, 6],
-      strike: async () =>
-        (await place.server.query(`select pg_terminate_backend(pid) ${restoreSessions}`)).length > 0,
-    }),
-  timeoutMs,
-)
+describe.each(strategies)('by %s', (strategy) => {
+  test.each([
+    ['SIGKILL', [null]],
+    // Without an exit code where it comes before the program has begun to listen.
+    ['SIGTERM', [143, null]],
+    ['SIGINT', [130, null]],
+  ] as [NodeJS.Signals, (number | null)[]][])(
+    'dbbak is ended by %s',
+    (signal, exitCodes) =>
+      holds(`dbbak ${signal}`, {
+        strategy,
+        exitCodes,
+        strike: async (running) => !hasEnded(running) && running.child.kill(signal),
+      }),
+    timeoutMs,
+  )
 
-test(
-  'the server’s process is killed, so that the whole server recovers',
-  () =>
-    holds('backend, SIGKILL', {
-      exitCodes: [3, 6],
-      async strike() {
-        const [session] = await place.server.query<{pid: number}>(`select pid ${restoreSessions}`)
-        return session !== undefined && killed(session.pid)
-      },
-    }),
-  timeoutMs,
-)
+  test.each([
+    ['pg_restore', 'custom'],
+    ['pg_restore', 'directory'],
+    ['psql', 'plain'],
+  ] as [string, Format][])(
+    '%s is killed, %s format',
+    (tool, format) =>
+      holds(`${tool} SIGKILL, ${format}`, {
+        strategy,
+        format,
+        exitCodes: [6],
+        async strike(running) {
+          // The one that is lent the session, and not the one that only reads the archive.
+          const isRestoring = (environment: string, name: string) =>
+            name === tool && environment.includes('\0PGHOST=')
+          while (!hasEnded(running)) {
+            const [pid] = await toolsOf(isRestoring)
+            if (pid !== undefined) {
+              await delay(Math.random() * durationMs[strategy + format] * 0.3)
+              return killed(pid)
+            }
+          }
+          return false
+        },
+      }),
+    timeoutMs,
+  )
 
-test(
-  'the whole server is killed and started again',
-  () =>
-    holds('server, SIGKILL', {
-      exitCodes: [3, 6],
-      async strike(running) {
-        const isHit = !hasEnded(running)
-        await place.server.kill('SIGKILL')
-        await delay(Math.random() * 500)
-        await place.server.start()
-        return isHit
-      },
-    }),
-  timeoutMs,
-)
+  test(
+    'the server’s process is ended by its administrator',
+    () =>
+      holds('backend, pg_terminate_backend', {
+        strategy,
+        exitCodes: [3, 6],
+        strike: async () =>
+          (await place.server.query(`select pg_terminate_backend(pid) ${restoreSessions}`)).length > 0,
+      }),
+    timeoutMs,
+  )
+
+  test(
+    'the server’s process is killed, so that the whole server recovers',
+    () =>
+      holds('backend, SIGKILL', {
+        strategy,
+        exitCodes: [3, 6],
+        async strike() {
+          const [session] = await place.server.query<{pid: number}>(`select pid ${restoreSessions}`)
+          return session !== undefined && killed(session.pid)
+        },
+      }),
+    timeoutMs,
+  )
+
+  test(
+    'the whole server is killed and started again',
+    () =>
+      holds('server, SIGKILL', {
+        strategy,
+        exitCodes: [3, 6],
+        async strike(running) {
+          const isHit = !hasEnded(running)
+          await place.server.kill('SIGKILL')
+          await delay(Math.random() * 500)
+          await place.server.start()
+          return isHit
+        },
+      }),
+    timeoutMs,
+  )
+})

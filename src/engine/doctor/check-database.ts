@@ -1,10 +1,13 @@
+import type {Client} from 'pg'
 import {toolsForDump, type ToolSearch} from '../../postgres/client-tools.js'
 import {connect} from '../../postgres/connect.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
+import {quoteIdentifier} from '../../postgres/identifiers.js'
 import {describeServer, prepareSession, type ServerDescription} from '../../postgres/server.js'
 import {DbbakError} from '../../support/errors.js'
 import {readRelations} from '../content/relations.js'
 import {recommendedLocks} from '../backup/lock-check.js'
+import {findLeftDatabases} from '../restore/copy-names.js'
 import type {DoctorCheck} from './diagnosis.js'
 
 /** Reaches the database and looks whether a backup of it would work. */
@@ -26,7 +29,12 @@ export async function checkDatabase(
       const tables = (await readRelations(client, null, server.inRecovery)).filter(
         ({kind}) => kind !== 'foreign',
       ).length
-      return [reached, checkLocks(server, tables), await checkTools(server, search)]
+      return [
+        reached,
+        checkLocks(server, tables),
+        await checkTools(server, search),
+        ...(await checkLeftDatabases(client)),
+      ]
     } finally {
       await client.end()
     }
@@ -50,6 +58,16 @@ function checkLocks({lockTable}: ServerDescription, tables: number): DoctorCheck
     message: `${count}, and the server has room for ${lockTable.capacity} locks: no dump of all of them would work (max_locks_per_transaction).`,
     fix: `On the server: ALTER SYSTEM SET max_locks_per_transaction = ${recommendedLocks(tables, lockTable)}; then restart it`,
   }
+}
+
+/** What restores that were cut off have left on this server, whatever database they were for. */
+async function checkLeftDatabases(client: Client): Promise<DoctorCheck[]> {
+  return (await findLeftDatabases(client)).map(({name, kind, bytes}) => ({
+    name: 'leftovers',
+    status: 'warning',
+    message: `A restore left the database ${name} on the server (${kind}${bytes === null ? '' : `, ${Math.round(bytes / 1e6)} MB`})`,
+    fix: `When you do not need it: DROP DATABASE ${quoteIdentifier(name)}`,
+  }))
 }
 
 async function checkTools(server: ServerDescription, search: ToolSearch): Promise<DoctorCheck> {

@@ -2,11 +2,14 @@ import type {Client} from 'pg'
 import type {ServerDescription} from '../../postgres/server.js'
 import {recommendedLocks} from '../backup/lock-check.js'
 import type {Manifest} from '../manifest.js'
+import {globalsName} from '../naming.js'
 import type {StrategyName} from './choose-strategy.js'
 import {findLeftDatabases} from './copy-names.js'
 import type {Finding} from './findings.js'
 import type {PreflightOptions} from './preflight.js'
+import {checkServerVersions} from './version-findings.js'
 import {checkForeignObjects, checkPreparedTransactions} from './preflight-objects.js'
+import type {MissingRoles} from './restore-roles.js'
 import {
   describeSession,
   locksNeeded,
@@ -21,6 +24,8 @@ export interface Subject {
   server: ServerDescription
   content: TargetContent
   strategy: StrategyName
+  /** Those that `--globals` will make. */
+  rolesToCreate: MissingRoles
 }
 
 const always = [
@@ -56,9 +61,8 @@ const error = (code: string, message: string, fix: string): Finding => ({
 })
 const warning = (code: string, message: string): Finding => ({code, severity: 'warning', message})
 
-function checkServer({server}: Subject, {database}: Manifest): Finding[] {
+function checkServer({server}: Subject, {database}: Manifest, {forceVersion}: PreflightOptions): Finding[] {
   const findings: Finding[] = []
-  const from = Number.parseInt(database.serverVersion, 10)
   if (server.inRecovery)
     findings.push(
       error(
@@ -67,15 +71,7 @@ function checkServer({server}: Subject, {database}: Manifest): Finding[] {
         'Name the primary: dbbak restore --database-url …',
       ),
     )
-  if (from > server.major) {
-    findings.push(
-      error(
-        'TARGET_SERVER_OLDER',
-        `The backup is of PostgreSQL ${database.serverVersion}; the target is ${server.version} and would not understand all of it.`,
-        `Restore into a server of version ${from} or newer.`,
-      ),
-    )
-  }
+  findings.push(...checkServerVersions(database.serverVersion, server, forceVersion))
   if (database.encoding !== server.database.encoding) {
     findings.push(
       warning(
@@ -103,8 +99,8 @@ async function checkPrivileges({client, server}: Subject): Promise<Finding[]> {
 }
 
 async function checkRoles(
-  {client, server}: Subject,
-  {content}: Manifest,
+  {client, server, rolesToCreate}: Subject,
+  {content, files, id}: Manifest,
   {noOwner, noPrivileges}: PreflightOptions,
 ): Promise<Finding[]> {
   if (noOwner && noPrivileges) return []
@@ -115,8 +111,11 @@ async function checkRoles(
     [content.roles],
   )
   const owners = content.owners ?? content.roles
-  const missing = rows.filter(({there}) => !there).map(({name}) => name)
+  const missing = rows
+    .filter(({name, there}) => !there && !rolesToCreate.names.includes(name))
+    .map(({name}) => name)
   if (missing.length > 0) {
+    const hasGlobals = files.some(({path}) => path === globalsName(id))
     return [
       error(
         'ROLES_MISSING',
@@ -124,14 +123,18 @@ async function checkRoles(
         `Create them first (${missing
           .slice(0, 3)
           .map((name) => `CREATE ROLE "${name}"`)
-          .join('; ')}), or give everything to ${server.role}: dbbak restore --no-owner --no-privileges`,
+          .join(
+            '; ',
+          )}), ${hasGlobals ? 'or as they were: dbbak restore --globals, ' : ''}or give everything to ${server.role}: dbbak restore --no-owner --no-privileges`,
       ),
     ]
   }
   const foreign =
     noOwner || server.isSuperuser
       ? []
-      : rows.filter(({name, member}) => !member && owners.includes(name)).map(({name}) => name)
+      : rows
+          .filter(({name, there, member}) => there && !member && owners.includes(name))
+          .map(({name}) => name)
   if (foreign.length === 0) return []
   return [
     error(

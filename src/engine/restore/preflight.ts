@@ -4,16 +4,25 @@ import {asQueryError} from '../../postgres/connect.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
 import {claimDatabase, claimHolders} from '../../postgres/operation-lock.js'
 import {describeServer, type ServerDescription} from '../../postgres/server.js'
+import type {StorageProvider} from '../../storage/provider.js'
 import {DbbakError} from '../../support/errors.js'
 import type {StoredBackup} from '../archive/open-archive.js'
 import type {Manifest} from '../manifest.js'
 import {chooseStrategy, type Strategy, type StrategyName} from './choose-strategy.js'
 import {asFinding, throwOnErrors, type Finding} from './findings.js'
 import {examine} from './preflight-checks.js'
+import {checkSafetySpace} from './safety-space.js'
+import {readGlobals, statementsFor, type MissingRoles} from './restore-roles.js'
+import {checkPsql} from './version-findings.js'
 import {leaveSession, openTargetSession, type TargetSession} from './target-session.js'
 import {describeContent, type TargetContent} from './target.js'
 
 export interface PreflightOptions {
+  /** Also into an older server than the backup's. */
+  forceVersion: boolean
+  /** Make the roles that the backup's globals hold and the server lacks. */
+  globals: boolean
+  safetyBackup: boolean
   strategy: 'auto' | StrategyName
   noOwner: boolean
   noPrivileges: boolean
@@ -30,6 +39,8 @@ export interface Target extends TargetSession {
   strategy: Strategy
   tools: ClientTools
   findings: Finding[]
+  /** Made together with the content. */
+  rolesToCreate: MissingRoles
 }
 
 /**
@@ -39,7 +50,12 @@ export interface Target extends TargetSession {
 export async function preflight(
   backup: StoredBackup,
   options: PreflightOptions,
-  deps: {connection: ConnectionDescription; search: ToolSearch; signal: AbortSignal},
+  deps: {
+    connection: ConnectionDescription
+    search: ToolSearch
+    safetyStore: StorageProvider
+    signal: AbortSignal
+  },
 ): Promise<Target> {
   const tools = await attempt(toolsForRestore(dumpMajor(backup.entry.manifest), deps.search))
   const session = await attempt(openTargetSession(deps.connection, options.lockTimeoutMs, deps.signal))
@@ -58,24 +74,60 @@ export async function preflight(
       options.strategy,
       deps.signal,
     )
-    const refused = 'finding' in strategy ? [strategy.finding] : []
+    const rolesToCreate = options.globals ? await missingRoles(client, backup) : {names: [], statements: []}
     const subject = {
       client,
       server,
       content,
+      rolesToCreate,
       strategy: 'finding' in strategy ? 'swap' : strategy.name,
     } as const
-    const findings = [...refused, ...(await examine(subject, manifest, options))]
+    const findings = [
+      ...('finding' in strategy ? [strategy.finding] : []),
+      ...('finding' in tools ? [] : checkPsql(manifest, tools.value.version)),
+      ...(await examine(subject, manifest, options)),
+      ...(options.safetyBackup ? await checkSafetySpace(manifest, server, deps.safetyStore) : []),
+    ]
     if ('finding' in tools || 'finding' in strategy) return fail([...missingTools, ...findings])
     throwOnErrors(findings)
     const {lockTimeoutMs} = options
-    return {...session.value, lockTimeoutMs, server, content, strategy, tools: tools.value, findings}
+    return {
+      ...session.value,
+      lockTimeoutMs,
+      server,
+      content,
+      strategy,
+      tools: tools.value,
+      findings,
+      rolesToCreate,
+    }
   } catch (error) {
     await leaveSession(session.value)
     deps.signal.throwIfAborted()
     throw asQueryError(error, 'looking at the target')
   }
 }
+
+/** @throws DbbakError OPTION_INVALID for a backup without globals */
+async function missingRoles(client: Client, backup: StoredBackup): Promise<MissingRoles> {
+  const globals = await readGlobals(backup)
+  if (globals === undefined) {
+    throw new DbbakError(
+      'OPTION_INVALID',
+      `${backup.entry.manifest.id} holds no roles: it was taken without --globals.`,
+      {suggestions: ['Restore without them: dbbak restore --no-owner --no-privileges']},
+    )
+  }
+  const {rows} = await client.query<{name: string}>(
+    'select w.name from unnest($1::text[]) w(name) where not exists (select from pg_catalog.pg_roles where rolname = w.name)',
+    [backup.entry.manifest.content.roles],
+  )
+  const names = rows.map(({name}) => name)
+  const statements = statementsFor(globals, names)
+  return {names: names.filter((name) => statements.some((line) => isAbout(line, name))), statements}
+}
+
+const isAbout = (statement: string, name: string) => statementsFor(statement, [name]).length > 0
 
 type Attempt<T> = {value: T} | {finding: Finding}
 

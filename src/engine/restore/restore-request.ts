@@ -16,6 +16,10 @@ export interface RestoreRequest {
   jobs: number | undefined
   /** The former content stays, in a database beside the target (swap only). */
   keepOld: boolean
+  /** Also into an older server than the backup's. */
+  forceVersion: boolean
+  /** Make the roles that the backup's globals hold and the server lacks. */
+  globals: boolean
   noOwner: boolean
   noPrivileges: boolean
   terminateConnections: boolean

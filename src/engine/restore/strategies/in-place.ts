@@ -14,6 +14,8 @@ import {endBackend, rollBackSession, settleSession} from '../target-session.js'
 import {describeSession, otherSessions, terminateSessions, type OtherSession} from '../target.js'
 import type {Target} from '../preflight.js'
 import {commitTransaction, refuseForeignCommit, transactionId} from './commit.js'
+import {createRoles} from '../restore-roles.js'
+import {newerPsql} from '../version-findings.js'
 import type {ReplaceDeps, Replacement, ReplaceOptions} from './replacement.js'
 
 /**
@@ -67,6 +69,7 @@ async function replaceContent(
     if (options.terminateConnections) refuseIfAnyLeft(await terminateSessions(client))
     await client.query('begin isolation level read committed, read write, not deferrable')
     const transaction = await transactionId(client)
+    await createRoles(client, target.rolesToCreate)
     const kept = await emptyDatabase(client, target.server.isSuperuser)
     for (const name of kept.extensions) {
       deps.events.warning?.({
@@ -177,7 +180,3 @@ function restoreFailed(failure: DbbakError, stderr: string): DbbakError {
     },
   )
 }
-
-/** Plain dumps have these lines since August 2025. */
-const newerPsql =
-  'This psql does not know the \\restrict lines of the dump: update the client tools to 13.22, 14.19, 15.14, 16.10, 17.6, 18 or newer.'

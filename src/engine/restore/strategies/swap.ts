@@ -1,14 +1,17 @@
+import {setTimeout as delay} from 'node:timers/promises'
+import type {Client} from 'pg'
 import {connect} from '../../../postgres/connect.js'
 import type {ConnectionDescription} from '../../../postgres/connection.js'
 import {finishingStatements, likeDatabase, readProperties} from '../../../postgres/database-properties.js'
 import {dropDatabase} from '../../../postgres/drop-database.js'
 import {quoteIdentifier, quoteLiteral} from '../../../postgres/identifiers.js'
-import {asQueryError} from '../../../postgres/query-errors.js'
+import {asQueryError, isConnectionLoss} from '../../../postgres/query-errors.js'
 import {DbbakError, messageOf} from '../../../support/errors.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
 import {createSelectedSchemas} from '../../archive/selected-schemas.js'
 import {activity} from '../../events.js'
 import {newCopyNames, type CopyNames} from '../copy-names.js'
+import {createRoles, dropRoles} from '../restore-roles.js'
 import type {Target} from '../preflight.js'
 import {applicationName, leaveSession, openTargetSession, type TargetSession} from '../target-session.js'
 import {fillCopy} from './fill-copy.js'
@@ -33,6 +36,7 @@ class Swap implements Replacement {
   private readonly names: CopyNames
   private session: TargetSession | undefined
   private mayExist = false
+  private madeRoles = false
 
   constructor(
     private readonly backup: StoredBackup,
@@ -68,6 +72,7 @@ class Swap implements Replacement {
         names.copy,
         target.server.major,
       )
+      await this.makeRoles(client)
       this.mayExist = true
       await client.query(create as string)
       await client.query(unfinished(target.server.database.name, names.copy))
@@ -76,6 +81,28 @@ class Swap implements Replacement {
       throw notCreated(error, names.copy)
     } finally {
       await client.end()
+    }
+  }
+
+  /** Before everything else, since they belong to no database: taken back by `undo`. */
+  private async makeRoles(client: Client): Promise<void> {
+    const {rolesToCreate} = this.target
+    await client.query('begin')
+    await createRoles(client, rolesToCreate)
+    await client.query('commit')
+    this.madeRoles = rolesToCreate.names.length > 0
+  }
+
+  private async takeRolesBack(): Promise<void> {
+    const {rolesToCreate} = this.target
+    try {
+      const {client} = await connect(this.maintenance, {applicationName})
+      await dropRoles(client, rolesToCreate).finally(() => client.end())
+    } catch (error) {
+      this.deps.events.warning?.({
+        code: 'ROLES_LEFT',
+        message: `The roles ${rolesToCreate.names.join(', ')}, made for this restore, are left (${messageOf(error)}).`,
+      })
     }
   }
 
@@ -128,9 +155,7 @@ class Swap implements Replacement {
   private async dropOld(): Promise<Committed> {
     const {old} = this.names
     try {
-      await activity(this.deps.events, 'Dropping the former database', () =>
-        dropDatabase(this.maintenance, old),
-      )
+      await activity(this.deps.events, 'Dropping the former database', () => this.drop(old))
       return {}
     } catch (error) {
       this.leave(old, 'The former database', error)
@@ -143,9 +168,23 @@ class Swap implements Replacement {
     if (!this.mayExist) return
     const {copy} = this.names
     try {
-      await dropDatabase(this.maintenance, copy)
+      await this.drop(copy)
     } catch (error) {
-      this.leave(copy, 'The unfinished copy', error)
+      return this.leave(copy, 'The unfinished copy', error) // roles that own something in it cannot go either
+    }
+    if (this.madeRoles) await this.takeRolesBack()
+  }
+
+  /** A server that recovers from a crash is back in seconds; a database left behind is somebody's work. */
+  private async drop(name: string): Promise<void> {
+    const patienceMs = this.deps.signal.aborted ? 5_000 : 30_000
+    for (const start = performance.now(); ;) {
+      try {
+        return await dropDatabase(this.maintenance, name)
+      } catch (error) {
+        if (!isPassing(error) || performance.now() - start > patienceMs) throw error
+        await delay(250)
+      }
     }
   }
 
@@ -156,6 +195,10 @@ class Swap implements Replacement {
     })
   }
 }
+
+const isPassing = (error: unknown): boolean =>
+  isConnectionLoss(error) ||
+  (error instanceof DbbakError && ['SERVER_UNREACHABLE', 'CONNECTION_LOST'].includes(error.code))
 
 /** Says what it is to whoever finds it after a kill. */
 function unfinished(target: string, copy: string): string {
