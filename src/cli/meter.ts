@@ -1,5 +1,5 @@
 import type {ByteProgress} from '../engine/events.js'
-import {formatBytes, formatDuration, formatSpeed} from './format.js'
+import {formatBytes, formatCount, formatDuration, formatSpeed, printable} from './format.js'
 
 const windowMs = 10_000
 const sampleEveryMs = 250
@@ -26,13 +26,25 @@ export class Meter {
     while (this.samples.length > 2 && nowMs - this.samples[1]!.atMs > windowMs) this.samples.shift()
   }
 
-  /** "37%  412 MB of 1.1 GB  112 MB/s  6 s left", as far as it is known; the time gone where no bytes are. */
+  /** "37%  412 MB of 1.1 GB  112 MB/s  6 s left  sales.orders, 200,000 of 8,850,000 rows", as far as it is known; the time gone where no bytes are. */
   describe(nowMs: number): string {
+    return [this.describeBytes(nowMs), this.describeObject()].filter(Boolean).join('  ')
+  }
+
+  private describeBytes(nowMs: number): string {
     if (this.bytes === 0) return nowMs - this.startedMs < 1000 ? '' : wholeSeconds(nowMs - this.startedMs)
     const speed = this.bytesPerSecond(nowMs)
     return [...this.share(), speed > 0 ? formatSpeed(speed) : '', this.timeLeft(speed, nowMs)]
       .filter(Boolean)
       .join('  ')
+  }
+
+  /** "sales.orders, 200,000 of 8,850,000 rows": those of the tables before it. */
+  private describeObject(): string {
+    const {object, rows} = this.latest
+    if (object === undefined) return ''
+    const name = printable(object)
+    return rows ? `${name}, ${formatCount(rows.done)} of ${formatCount(rows.total)} rows` : name
   }
 
   /** Over the last seconds: what was long ago says little about now. */

@@ -23,6 +23,10 @@ export interface StageResult {
 export interface ByteProgress {
   bytes: number
   totalBytes?: number | undefined
+  /** What is being worked on now: a table's name, or a phrase. */
+  object?: string | undefined
+  /** Rows of the tables that are finished, and of all. */
+  rows?: {done: number; total: number} | undefined
 }
 
 /** All members are optional: a watcher listens to what it shows. Listeners must not throw. */

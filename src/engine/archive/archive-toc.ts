@@ -7,8 +7,17 @@ export interface TableOfContents {
   numberBytes: number
   /** Entries whose data follows (custom format). */
   entriesWithData: number
+  /** What has data, by the number that stands before it. */
+  data: Map<number, DataEntry>
   /** Names of the files that hold the data (directory format). */
   fileNames: string[]
+}
+
+/** Something whose data an archive holds. */
+export interface DataEntry {
+  schema: string | null
+  /** Of the table, or of the large objects. */
+  name: string | null
 }
 
 /** Said of bytes that no pg_dump writes. */
@@ -38,7 +47,12 @@ export function* readTableOfContents(): Wants<TableOfContents | undefined> {
   if (kind === undefined || numberBytes! < 1 || numberBytes! > 8) throw new NotAnArchive()
   const at: Place = {minor: minor!, numberBytes: numberBytes!, offsetBytes: offsetBytes!, kind}
   yield* skipSettings(at)
-  const contents: TableOfContents = {numberBytes: numberBytes!, entriesWithData: 0, fileNames: []}
+  const contents: TableOfContents = {
+    numberBytes: numberBytes!,
+    entriesWithData: 0,
+    data: new Map(),
+    fileNames: [],
+  }
   const entries = yield* number(at)
   if (entries < 0) throw new NotAnArchive()
   for (let entry = 0; entry < entries; entry++) yield* readEntry(at, contents)
@@ -61,15 +75,22 @@ function* skipSettings(at: Place): Wants<void> {
 }
 
 function* readEntry(at: Place, contents: TableOfContents): Wants<void> {
-  yield* number(at) // its id
+  const id = yield* number(at)
   const hasData = (yield* number(at)) !== 0
-  for (let part = 0; part < 4; part++) yield* text(at) // catalogue, oid, tag, description
+  for (let part = 0; part < 2; part++) yield* text(at) // catalogue, oid
+  const name = yield* text(at)
+  yield* text(at) // description
   yield* number(at) // section
-  for (let part = 0; part < 6; part++) yield* text(at) // definition, drop, copy, schema, tablespace, access method
+  for (let part = 0; part < 3; part++) yield* text(at) // definition, drop, copy
+  const schema = yield* text(at)
+  for (let part = 0; part < 2; part++) yield* text(at) // tablespace, access method
   if (at.minor >= 16) yield* number(at) // kind of relation
   for (let part = 0; part < 2; part++) yield* text(at) // owner, with oids
   while ((yield* text(at)) !== null); // dependencies
-  if (hasData) contents.entriesWithData++
+  if (hasData) {
+    contents.entriesWithData++
+    contents.data.set(id, {schema, name})
+  }
   if (at.kind === 'custom') {
     yield 1 + at.offsetBytes
   } else {

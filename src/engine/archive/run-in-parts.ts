@@ -26,10 +26,14 @@ export async function runInParts(request: RestoreToolRequest, jobs: number): Pro
     const data = await runRestoreTool({
       ...request,
       options: [...request.options, '--section=pre-data', '--section=data'],
-      onChunk: (chunk) => contents.take(chunk),
+      onChunk: (chunk) => {
+        contents.take(chunk)
+        request.onChunk?.(chunk)
+      },
     })
     await contents.end()
     if (data.failure && request.stopAtFirstError) return data
+    request.onDataEnd?.()
     const rest = await runRestoreToolOnFile(
       {...request, options: [...request.options, '--section=post-data', `--jobs=${jobs}`]},
       file,

@@ -20,6 +20,8 @@ export interface RestoreToolRequest {
   stopAtFirstError: boolean
   signal: AbortSignal
   onProgress?: ((bytes: number) => void) | undefined
+  /** The last row is restored. Not told where that cannot be seen from outside. */
+  onDataEnd?: (() => void) | undefined
   /** Sees the archive as the tool gets it (not of the directory format). */
   onChunk?: ((chunk: Buffer) => void) | undefined
   /** Told what the tool says as it says it. */

@@ -1,6 +1,6 @@
 import type {RunningTool} from '../../postgres/run-tool.js'
 import {DbbakError} from '../../support/errors.js'
-import {ArchiveFollower} from './archive-follower.js'
+import {ArchiveFollower} from '../archive/archive-follower.js'
 import {NotAnArchive} from '../archive/archive-toc.js'
 
 export interface StreamCounter {

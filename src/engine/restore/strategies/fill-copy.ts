@@ -13,6 +13,7 @@ import {
   type RestoreToolResult,
 } from '../../archive/run-restore-tool.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
+import {restoreProgress} from '../../archive/restore-progress.js'
 import {activity} from '../../events.js'
 import type {Target} from '../preflight.js'
 import type {ReplaceDeps, ReplaceOptions} from './replacement.js'
@@ -27,6 +28,7 @@ export async function fillCopy(
   const {manifest} = backup.entry
   const jobs = jobsFor(backup, options.jobs)
   const messages = watchMessages(signal)
+  const progress = restoreProgress(manifest, (now) => events.activityProgress?.(now))
   const request: RestoreToolRequest = {
     backup,
     tools: target.tools,
@@ -40,8 +42,7 @@ export async function fillCopy(
     stopAtFirstError: false, // by ourselves: some errors are known to be harmless
     signal: messages.signal,
     onMessages: messages.take,
-    onProgress: (bytes) =>
-      events.activityProgress?.({bytes, totalBytes: manifest.uncompressedBytes || undefined}),
+    ...progress,
   }
   const result = await activity(events, 'Filling the copy', () =>
     jobs > 1 && manifest.format === 'custom' ? runInParts(request, jobs) : runRestoreTool(request),

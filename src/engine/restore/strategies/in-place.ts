@@ -8,6 +8,7 @@ import {DbbakError} from '../../../support/errors.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
 import {judgeMessages} from '../../archive/restore-messages.js'
 import {createSelectedSchemas} from '../../archive/selected-schemas.js'
+import {restoreProgress} from '../../archive/restore-progress.js'
 import {runRestoreTool} from '../../archive/run-restore-tool.js'
 import {activity} from '../../events.js'
 import {endBackend, rollBackSession, settleSession} from '../target-session.js'
@@ -125,6 +126,7 @@ async function restoreThroughSession(
   options: ReplaceOptions,
   deps: ReplaceDeps,
 ): Promise<void> {
+  const progress = restoreProgress(backup.entry.manifest, (now) => deps.events.activityProgress?.(now))
   const loan = await lendSession(target.client, {
     inTransaction: true,
     standIn: harmlessStatements(
@@ -144,11 +146,7 @@ async function restoreThroughSession(
       ],
       stopAtFirstError: true,
       signal: deps.signal,
-      onProgress: (bytes) =>
-        deps.events.activityProgress?.({
-          bytes,
-          totalBytes: backup.entry.manifest.uncompressedBytes || undefined,
-        }),
+      ...progress,
     })
     if (failure) throw restoreFailed(failure, stderr)
     await loan.takeBack()

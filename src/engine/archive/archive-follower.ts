@@ -1,5 +1,5 @@
-import {Contents} from '../archive/archive-contents.js'
-import {NotAnArchive, numberIn, type TableOfContents} from '../archive/archive-toc.js'
+import {Contents} from './archive-contents.js'
+import {NotAnArchive, numberIn, type DataEntry, type TableOfContents} from './archive-toc.js'
 
 /** What a piece of an archive begins with after its table of contents. */
 type Expected = 'block' | 'piece' | 'large-object'
@@ -20,6 +20,9 @@ export class ArchiveFollower {
   /** The beginning of a number that the last chunk ended in. */
   private held = Buffer.alloc(0)
   private blocks = 0
+
+  /** @param onData told whose data begins; undefined for what the table of contents does not know */
+  constructor(private readonly onData: (entry: DataEntry | undefined) => void = () => {}) {}
 
   /** @throws NotAnArchive at the first byte that no pg_dump would have written */
   take(chunk: Buffer): void {
@@ -79,7 +82,10 @@ export class ArchiveFollower {
   }
 
   private takeMark(bytes: Buffer, at: number, numberBytes: number): void {
-    if (this.expected === 'block') return this.startBlock(bytes[at]!)
+    if (this.expected === 'block') {
+      this.startBlock(bytes[at]!)
+      return this.onData(this.toc?.data.get(numberIn(bytes, at + 1, numberBytes)))
+    }
     const value = numberIn(bytes, at, numberBytes)
     if (value < 0) throw new NotAnArchive()
     if (this.expected === 'large-object') this.expected = value === 0 ? 'block' : 'piece'
