@@ -1,9 +1,11 @@
 import {execFile} from 'node:child_process'
+import {readdir} from 'node:fs/promises'
 import {promisify} from 'node:util'
 import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import {Client} from 'pg'
 import type {RestoreOptions} from '../../src/index.js'
 import {until} from '../support/processes.js'
+import {dumpDifferences} from '../support/same-dump.js'
 import {
   createOwner,
   doctor,
@@ -67,6 +69,41 @@ test.each(['custom', 'plain', 'directory'] as const)(
     expect(analyzed).toBe(true)
   },
 )
+
+test('indexes that are built beside the stream, and what is said of them, are all there', async () => {
+  await place.server.createDatabase('large', 'template shop')
+  await place.server.psql(
+    `insert into sales.orders (customer_id, state, note) select 1, 'new', 'more ' || g || repeat('+', 200) from generate_series(1, 60000) g;
+     alter table sales.orders cluster on orders_by_customer;
+     alter table sales.orders replica identity using index orders_pkey;
+     comment on index sales.orders_by_customer is 'built early';
+     comment on constraint orders_note_key on sales.orders is 'unique early';
+     create statistics sales.both on customer_id, state from sales.orders;
+     create table sales.zoo (id int primary key, order_id bigint references sales.orders);
+     insert into sales.zoo select g, g from generate_series(1, 1000) g`,
+    'large',
+  )
+  await place.backUp({databaseUrl: place.server.url('large')})
+  const objects = new Set<string>()
+  const rows: number[] = []
+  const result = await place.restore({
+    ...swap,
+    jobs: 3,
+    verify: true,
+    events: {
+      activityProgress: ({object, rows: counted}) => {
+        if (object) objects.add(object)
+        if (counted) rows.push(counted.done)
+      },
+    },
+  })
+  expect(result.targetState).toBe('restored')
+  expect(dumpDifferences(await place.dump('large'), await place.dump('target'))).toEqual([])
+  expect([...objects]).toEqual(expect.arrayContaining(['sales.orders', 'indexes and constraints']))
+  expect(rows).toEqual([...rows].sort((a, b) => a - b))
+  expect(rows.at(-1)).toBeGreaterThanOrEqual(82_000)
+  await place.server.dropDatabase('large')
+})
 
 test('auto swaps, and the safety backup is what was there before', async () => {
   await place.backUp()
@@ -405,3 +442,38 @@ describe('a role that is no superuser', () => {
     await place.server.query(after, 'target')
   })
 })
+
+test.each(['swap', 'in-place'] as const)(
+  'a dry run touches nothing, by the server’s own statistics (%s)',
+  async (strategy) => {
+    await place.backUp()
+    const counters = async () => {
+      await place.server.query('select pg_stat_force_next_flush()', 'target').catch(() => {}) // since 15
+      return place.server.query(
+        `select (select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_all_tables) as rows,
+              (select json_agg(row_to_json(d) order by oid) from (select oid, datname, datacl::text, datconnlimit from pg_database) d) as databases,
+              (select json_agg(rolname order by oid) from pg_roles) as roles`,
+        'target',
+      )
+    }
+    const files = async () => (await readdir(place.folder, {recursive: true})).sort()
+    const walBefore = await writtenBytes()
+    const [before, filesBefore] = [await counters(), await files()]
+    const result = await place.restore({strategy, dryRun: true, safetyBackup: true})
+    expect(result).toMatchObject({dryRun: true, targetState: 'unchanged', plan: {strategy}})
+    expect(result.stages.slice(2).every(({status}) => status === 'skipped')).toBe(true)
+    expect(await counters()).toEqual(before)
+    expect(await files()).toEqual(filesBefore)
+    // Reading may write hints and statistics; what a restore writes is far more.
+    expect((await writtenBytes()) - walBefore).toBeLessThan(1_000_000)
+    await place.quiet()
+    expect(await place.state()).toBe('former')
+  },
+)
+
+async function writtenBytes(): Promise<number> {
+  const [row] = await place.server.query<{bytes: string}>(
+    `select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::text as bytes`,
+  )
+  return Number(row?.bytes)
+}

@@ -38,6 +38,8 @@ export interface RestorePlace {
   restore(options?: RestoreOptions): Promise<RestoreResult>
   /** The same; gives the error and the document that comes with it. */
   failingRestore(options?: RestoreOptions): Promise<{error: DbbakError; document: RestoreResult}>
+  /** A dump of any database of the server, for comparing. */
+  dump(database: string): Promise<ComparableDump>
   /** What the target is now, by pg_dump. */
   state(): Promise<State>
   /** Waits until no session of anybody's but the test's is in the target, and no lock is left. */
@@ -98,6 +100,7 @@ export async function openRestorePlace(request: RestorePlaceRequest = {}): Promi
       if (!error.details?.document) throw error
       return {error, document: error.details.document as RestoreResult}
     },
+    dump,
     async state() {
       const found = await dump('target')
       if (await is('former', found)) return 'former'

@@ -31,6 +31,11 @@ export class ArchiveFollower {
     if (rest && this.toc) this.takeData(rest, this.toc.numberBytes)
   }
 
+  /** Once it has gone by. */
+  get tableOfContents(): TableOfContents | undefined {
+    return this.toc
+  }
+
   /** Whether everything that the table of contents promises has come, to its last byte; true where it cannot be told. */
   get isWhole(): boolean {
     if (this.contents.isUnknown) return true

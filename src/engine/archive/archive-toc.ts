@@ -9,8 +9,20 @@ export interface TableOfContents {
   entriesWithData: number
   /** What has data, by the number that stands before it. */
   data: Map<number, DataEntry>
+  /** All, in their order. */
+  entries: Entry[]
   /** Names of the files that hold the data (directory format). */
   fileNames: string[]
+}
+
+/** A line of the table of contents. */
+export interface Entry {
+  id: number
+  /** INDEX, CONSTRAINT, FK CONSTRAINT, TRIGGER, … */
+  kind: string | null
+  isAfterData: boolean
+  /** What it needs, by number. */
+  needs: number[]
 }
 
 /** Something whose data an archive holds. */
@@ -18,6 +30,8 @@ export interface DataEntry {
   schema: string | null
   /** Of the table, or of the large objects. */
   name: string | null
+  /** Entries that it needs; the one that defines it comes first. */
+  needs: number[]
 }
 
 /** Said of bytes that no pg_dump writes. */
@@ -29,6 +43,8 @@ const formats: Record<number, 'custom' | 'directory'> = {1: 'custom', 3: 'direct
 /** Versions of the archive format, 1.x: what pg_dump 12 to 18 write. */
 const oldestKnown = 14
 const newestKnown = 16
+/** The newest pg_dump whose archives are known. */
+export const newestKnownMajor = 18
 /** No server keeps a longer one; a length beyond it is read from nonsense. */
 const longestTextBytes = 256 * 1024 * 1024
 
@@ -51,6 +67,7 @@ export function* readTableOfContents(): Wants<TableOfContents | undefined> {
     numberBytes: numberBytes!,
     entriesWithData: 0,
     data: new Map(),
+    entries: [],
     fileNames: [],
   }
   const entries = yield* number(at)
@@ -79,17 +96,18 @@ function* readEntry(at: Place, contents: TableOfContents): Wants<void> {
   const hasData = (yield* number(at)) !== 0
   for (let part = 0; part < 2; part++) yield* text(at) // catalogue, oid
   const name = yield* text(at)
-  yield* text(at) // description
-  yield* number(at) // section
+  const kind = yield* text(at)
+  const section = yield* number(at)
   for (let part = 0; part < 3; part++) yield* text(at) // definition, drop, copy
   const schema = yield* text(at)
   for (let part = 0; part < 2; part++) yield* text(at) // tablespace, access method
   if (at.minor >= 16) yield* number(at) // kind of relation
   for (let part = 0; part < 2; part++) yield* text(at) // owner, with oids
-  while ((yield* text(at)) !== null); // dependencies
+  const needs = yield* dependencies(at)
+  contents.entries.push({id, kind, needs, isAfterData: section === postData})
   if (hasData) {
     contents.entriesWithData++
-    contents.data.set(id, {schema, name})
+    contents.data.set(id, {schema, name, needs})
   }
   if (at.kind === 'custom') {
     yield 1 + at.offsetBytes
@@ -97,6 +115,16 @@ function* readEntry(at: Place, contents: TableOfContents): Wants<void> {
     const fileName = yield* text(at)
     if (fileName) contents.fileNames.push(fileName)
   }
+}
+
+/** SECTION_POST_DATA in pg_backup.h */
+const postData = 4
+
+/** Numbers as text, up to a missing one. */
+function* dependencies(at: Place): Wants<number[]> {
+  const ids: number[] = []
+  for (let id = yield* text(at); id !== null; id = yield* text(at)) ids.push(Number(id))
+  return ids
 }
 
 /** A sign, then the value, lowest byte first. */

@@ -1,6 +1,7 @@
 import {availableParallelism} from 'node:os'
 import type {ConnectionDescription} from '../../../postgres/connection.js'
-import {runInParts} from '../../archive/run-in-parts.js'
+import {newestKnownMajor} from '../../archive/archive-toc.js'
+import {largeTableBytes, runInParts} from '../../archive/run-in-parts.js'
 import {
   judgeMessages,
   notRestored,
@@ -14,6 +15,7 @@ import {
 } from '../../archive/run-restore-tool.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
 import {restoreProgress} from '../../archive/restore-progress.js'
+import type {Manifest} from '../../manifest.js'
 import {activity} from '../../events.js'
 import type {Target} from '../preflight.js'
 import type {ReplaceDeps, ReplaceOptions} from './replacement.js'
@@ -45,10 +47,13 @@ export async function fillCopy(
     ...progress,
   }
   const result = await activity(events, 'Filling the copy', () =>
-    jobs > 1 && manifest.format === 'custom' ? runInParts(request, jobs) : runRestoreTool(request),
+    jobs > 1 && canComeInParts(manifest) ? runInParts(request, jobs) : runRestoreTool(request),
   )
   judge(result, (message) => events.warning?.({code: 'HARMLESS_MESSAGE', message: message.text}))
 }
+
+const canComeInParts = ({format, client}: Manifest): boolean =>
+  format === 'custom' && Number.parseInt(client.pgDumpVersion, 10) <= newestKnownMajor
 
 /** What a database or a role may carry and what would end or slow down a restore; larger memory for its indexes. */
 const sessionOptions =
@@ -71,8 +76,6 @@ function judge({failure, stderr}: RestoreToolResult, onHarmless: (message: Resto
   messages.filter(({text}) => !text.includes('transaction_timeout')).forEach(onHarmless)
 }
 
-/** A smaller table is restored before a second session would have begun. */
-const largeTableBytes = 8 * 1024 * 1024
 const mostJobs = 4
 
 /**
