@@ -39,6 +39,10 @@ export interface Replacement {
    * @throws DbbakError ROLLBACK_FAILED where nobody can tell whether it became true; any other: it did not
    */
   commit(keepOld: boolean): Promise<Committed>
-  /** Takes back everything that `fill` did; never throws. What is left behind is told as a warning. */
+  /**
+   * Takes back everything that `fill` did. What is left behind is told as a warning.
+   * @throws DbbakError ROLLBACK_FAILED, of the step-by-step way alone: the target is incomplete, and the message says
+   * where its former content lies
+   */
   undo(): Promise<void>
 }

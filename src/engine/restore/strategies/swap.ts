@@ -5,6 +5,7 @@ import type {ConnectionDescription} from '../../../postgres/connection.js'
 import {finishingStatements, likeDatabase, readProperties} from '../../../postgres/database-properties.js'
 import {dropDatabase} from '../../../postgres/drop-database.js'
 import {quoteIdentifier, quoteLiteral} from '../../../postgres/identifiers.js'
+import {destroySession} from '../../../postgres/session-guard.js'
 import {asQueryError, isConnectionLoss} from '../../../postgres/query-errors.js'
 import {DbbakError, messageOf} from '../../../support/errors.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
@@ -13,7 +14,13 @@ import {activity} from '../../events.js'
 import {newCopyNames, type CopyNames} from '../copy-names.js'
 import {createRoles, dropRoles} from '../restore-roles.js'
 import type {Target} from '../preflight.js'
-import {applicationName, leaveSession, openTargetSession, type TargetSession} from '../target-session.js'
+import {
+  applicationName,
+  endBackend,
+  leaveSession,
+  openTargetSession,
+  type TargetSession,
+} from '../target-session.js'
 import {fillCopy} from './fill-copy.js'
 import type {Committed, ReplaceDeps, Replacement, ReplaceOptions} from './replacement.js'
 import {switchNames} from './switch-names.js'
@@ -63,24 +70,33 @@ class Swap implements Replacement {
   }
 
   private async create(): Promise<void> {
-    const {target, names} = this
-    const {client} = await connect(this.maintenance, {applicationName, signal: this.deps.signal})
+    const {names} = this
+    const {database, major} = this.target.server
     try {
-      const [create, ...rest] = await likeDatabase(
-        client,
-        target.server.database.name,
-        names.copy,
-        target.server.major,
-      )
-      await this.makeRoles(client)
-      this.mayExist = true
-      await client.query(create as string)
-      await client.query(unfinished(target.server.database.name, names.copy))
-      for (const statement of rest) await client.query(statement)
+      await this.inMaintenance(async (client) => {
+        const [create, ...rest] = await likeDatabase(client, database.name, names.copy, major)
+        await this.makeRoles(client)
+        this.mayExist = true
+        await client.query(create as string)
+        await client.query(unfinished(database.name, names.copy))
+        for (const statement of rest) await client.query(statement)
+      })
     } catch (error) {
       throw notCreated(error, names.copy)
-    } finally {
-      await client.end()
+    }
+  }
+
+  /** In a session that an interruption ends on both sides: the server would go on creating a database, for one. */
+  private async inMaintenance<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const session = await openTargetSession(this.maintenance, this.target.lockTimeoutMs, this.deps.signal)
+    try {
+      const value = await work(session.client)
+      await leaveSession(session)
+      return value
+    } catch (error) {
+      destroySession(session.client)
+      await endBackend(session)
+      throw error
     }
   }
 
@@ -144,12 +160,10 @@ class Swap implements Replacement {
   }
 
   private async finishing(name: string): Promise<string[]> {
-    const {client} = await connect(this.maintenance, {applicationName, signal: this.deps.signal})
-    try {
-      return finishingStatements(await readProperties(client, name, this.target.server.major), name)
-    } finally {
-      await client.end()
-    }
+    const {major} = this.target.server
+    return this.inMaintenance(async (client) =>
+      finishingStatements(await readProperties(client, name, major), name),
+    )
   }
 
   private async dropOld(): Promise<Committed> {
@@ -165,6 +179,8 @@ class Swap implements Replacement {
 
   async undo(): Promise<void> {
     if (this.session) await leaveSession(this.session)
+    await leaveSession(this.target)
+    if (this.deps.signal.aborted) await endBackend(this.target) // over a connection that is stuck, it does not hear of it
     if (!this.mayExist) return
     const {copy} = this.names
     try {

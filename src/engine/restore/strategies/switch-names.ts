@@ -1,4 +1,3 @@
-import {connect} from '../../../postgres/connect.js'
 import type {ConnectionDescription} from '../../../postgres/connection.js'
 import {quoteIdentifier} from '../../../postgres/identifiers.js'
 import {
@@ -10,9 +9,12 @@ import {
   waitUntilEmpty,
 } from '../../../postgres/rename-databases.js'
 import {asQueryError} from '../../../postgres/query-errors.js'
-import {applicationName, leaveSession, openTargetSession} from '../target-session.js'
+import {endBackend, leaveSession, openTargetSession, rollBackSession} from '../target-session.js'
 import {commitTransaction, transactionId} from './commit.js'
 import type {ReplaceDeps, ReplaceOptions} from './replacement.js'
+
+/** Where the network is gone altogether the server ends the transaction by itself, instead of keeping everybody out. */
+const notForEver = `set local idle_in_transaction_session_timeout = '15s'`
 
 export interface Switch {
   maintenance: ConnectionDescription
@@ -43,12 +45,14 @@ export async function switchNames(
 ): Promise<number> {
   const session = await openTargetSession(names.maintenance, names.lockTimeoutMs, deps.signal)
   const {client} = session
-  const {client: bouncer} = await connect(names.maintenance, {applicationName, signal: deps.signal})
+  const other = await openTargetSession(names.maintenance, names.lockTimeoutMs, deps.signal)
+  const {client: bouncer} = other
   let stopEnding = async () => {}
   try {
     if (!terminateConnections)
       await waitUntilEmpty(bouncer, names.target, {waitMs: names.lockTimeoutMs, signal: deps.signal})
     await client.query('begin')
+    await client.query(notForEver)
     const transaction = await transactionId(client)
     const start = performance.now()
     if (terminateConnections) stopEnding = keepEnding(bouncer, names.target)
@@ -60,12 +64,14 @@ export async function switchNames(
     await commitTransaction(session, transaction, deps)
     return Math.round(performance.now() - start)
   } catch (error) {
+    // It may hold the lock that everybody waits for, and not have heard that we gave up.
+    if (!(await rollBackSession(session))) await endBackend(session)
     throw isInUse(error)
       ? stillConnected(names.target, await sessionsIn(bouncer, names.target).catch(() => []))
       : asQueryError(error, 'swapping the names')
   } finally {
     await stopEnding()
-    await bouncer.end().catch(() => {}) // the server has ended it
+    await leaveSession(other)
     await leaveSession(session)
   }
 }
