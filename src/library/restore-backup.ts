@@ -34,6 +34,10 @@ export interface RestoreOptions extends RunOptions {
   strategy?: 'auto' | 'swap' | 'in-place' | undefined
   /** Tables and indexes restored at a time (swap); by default as the backup's shape suggests. */
   jobs?: number | undefined
+  /** Only these schemas, with everything in them. */
+  schemas?: string[] | undefined
+  /** Only these tables, with what belongs to them. */
+  tables?: string[] | undefined
   /** The former content stays in a database of its own (swap). */
   keepOld?: boolean | undefined
   /** Also into an older server than the backup's. */
@@ -86,6 +90,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
     const entry = findBackup(catalog, choiceOf(options, named?.name), store.describe())
     if (latest) warnOfDamaged(catalog, entry.manifest.id, context)
     return restoreInEngine({store, entry}, request, {
+      openStore: (destination) => openStore(context, destination),
       ...context,
       connection,
       safetyStore,
@@ -106,6 +111,7 @@ function requestOf(options: RestoreOptions, {settings}: Context): RestoreRequest
     criticalTables: (options.criticalTables ?? []).map(parseCriticalTable),
     verify: options.verify ?? false,
     strategy: options.strategy ?? 'auto',
+    part: partOf(options),
     jobs: options.jobs,
     keepOld: options.keepOld ?? false,
     forceVersion: options.forceVersion ?? false,
@@ -122,6 +128,17 @@ function requestOf(options: RestoreOptions, {settings}: Context): RestoreRequest
     ),
     dryRun: options.dryRun ?? false,
   }
+}
+
+/** A part is replaced in place, and held against its own tables alone. */
+function partOf(options: RestoreOptions): RestoreRequest['part'] {
+  const {schemas = [], tables = [], keepOld, criticalTables = []} = options
+  if (schemas.length + tables.length === 0) return undefined
+  const unfitting = keepOld ? '--keep-old' : criticalTables.length > 0 ? '--critical-table' : undefined
+  if (unfitting === undefined) return {schemas, tables}
+  throw new DbbakError('OPTION_INVALID', `${unfitting} does not go with --schema and --table.`, {
+    suggestions: ['dbbak restore --latest --table sales.orders --verify'],
+  })
 }
 
 async function consent({force, confirm}: RestoreOptions, plan: RestorePlan): Promise<Consent> {

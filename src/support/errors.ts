@@ -60,6 +60,7 @@ export const errorCodes = {
   LOCK_TIMEOUT: null,
   LOCK_TABLE_TOO_SMALL: null,
   ROW_SECURITY: null,
+  RESTORE_CUT_OFF: 4,
   VALUE_TOO_LARGE: 4,
   RESTORE_IN_PROGRESS: 9,
   OPERATION_IN_PROGRESS: 9,

@@ -103,10 +103,12 @@ async function openTarget(url = server.url('target'), signal = never): Promise<T
     lockTimeoutMs: 30_000,
     server: description,
     content: await describeContent(client, description),
-    strategy: {name: 'in-place', reason: ''},
+    strategy: {name: 'in-place', way: 'steps', reason: ''},
     tools: await toolsForRestore(server.major, {env: place.env}),
     findings: [],
     rolesToCreate: {names: [], statements: []},
+    part: undefined,
+    cutOff: undefined,
   }
   targets.push(target)
   return target
@@ -507,6 +509,8 @@ async function killedRun(
       server: await describeServer(session.client),
       tools: await toolsForRestore(${server.major}, {env: process.env}),
       rolesToCreate: {names: [], statements: []},
+    part: undefined,
+    cutOff: undefined,
     }
     let restoring = false
     let atEnd = () => {}

@@ -110,7 +110,7 @@ const options = {
   jobs: undefined,
 }
 
-const asUsual = {forceVersion: false, globals: false, safetyBackup: false}
+const asUsual = {forceVersion: false, globals: false, safetyBackup: false, part: undefined}
 
 /** What the staged restore is to do with a part. */
 async function restorePart(part: Partial<Part>, steps: Steps = {}): Promise<Finding[]> {

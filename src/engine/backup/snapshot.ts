@@ -6,6 +6,7 @@ import {claimDatabase} from '../../postgres/operation-lock.js'
 import {describeServer, prepareSession, type ServerDescription} from '../../postgres/server.js'
 import {DbbakError} from '../../support/errors.js'
 import type {InTransaction} from '../content/content-record.js'
+import {journalFinding, readJournal} from '../restore/journal.js'
 import {destroySession} from '../../postgres/session-guard.js'
 import {explainQueryFailure} from './dump-errors.js'
 
@@ -44,8 +45,7 @@ export async function holdSnapshot(
   const stopListening = endOnAbort(holder.client, options.signal)
   try {
     const server = await describeServer(holder.client)
-    if (!options.claimed && !(await claimDatabase(holder.client, 'shared')))
-      throw restoreInProgress(server.database.name)
+    if (!options.claimed) await claim(holder.client, server)
     await holder.client.query('begin isolation level repeatable read, read only')
     const takenAt = options.now()
     const {rows} = await holder.client.query<{id: string}>('select pg_catalog.pg_export_snapshot() as id')
@@ -92,6 +92,17 @@ async function openSession(
   // The dump has the processors first; the counts may take as long as it does.
   await session.client.query('set max_parallel_workers_per_gather = 0')
   return {...session, connection: session.description}
+}
+
+/** Nobody replaces the content meanwhile, and nobody has left it half replaced. */
+async function claim(client: Client, {database}: ServerDescription): Promise<void> {
+  if (!(await claimDatabase(client, 'shared'))) throw restoreInProgress(database.name)
+  const journal = await readJournal(client)
+  if (!journal) return
+  const {message, fix} = journalFinding(journal)
+  throw new DbbakError('RESTORE_CUT_OFF', `${message} A backup of it would not be one.`, {
+    suggestions: fix ? [fix] : [],
+  })
 }
 
 function secondSession(

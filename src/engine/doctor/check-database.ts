@@ -8,6 +8,7 @@ import {DbbakError} from '../../support/errors.js'
 import {readRelations} from '../content/relations.js'
 import {recommendedLocks} from '../backup/lock-check.js'
 import {findLeftDatabases} from '../restore/copy-names.js'
+import {journalFinding, readJournal} from '../restore/journal.js'
 import type {DoctorCheck} from './diagnosis.js'
 
 /** Reaches the database and looks whether a backup of it would work. */
@@ -33,6 +34,7 @@ export async function checkDatabase(
         reached,
         checkLocks(server, tables),
         await checkTools(server, search),
+        ...(await checkCutOff(client)),
         ...(await checkLeftDatabases(client)),
       ]
     } finally {
@@ -58,6 +60,14 @@ function checkLocks({lockTable}: ServerDescription, tables: number): DoctorCheck
     message: `${count}, and the server has room for ${lockTable.capacity} locks: no dump of all of them would work (max_locks_per_transaction).`,
     fix: `On the server: ALTER SYSTEM SET max_locks_per_transaction = ${recommendedLocks(tables, lockTable)}; then restart it`,
   }
+}
+
+/** A restore in steps that was killed has left incomplete content. */
+async function checkCutOff(client: Client): Promise<DoctorCheck[]> {
+  const journal = await readJournal(client)
+  if (!journal) return []
+  const {message, fix} = journalFinding(journal)
+  return [{name: 'cut-off restore', status: 'error', message, ...(fix ? {fix} : {})}]
 }
 
 /** What restores that were cut off have left on this server, whatever database they were for. */

@@ -5,22 +5,34 @@ import type {ServerDescription} from '../../postgres/server.js'
 import {DbbakError} from '../../support/errors.js'
 import type {Manifest} from '../manifest.js'
 import type {Finding} from './findings.js'
-import {query} from './target.js'
+import {locksNeeded, query, usableLocks} from './target.js'
 
 export type StrategyName = 'swap' | 'in-place'
 
+/** How a content is replaced in place. */
+export type Way = 'transaction' | 'steps' | 'part'
+
 export type Strategy =
-  {name: 'in-place'; reason: string} | {name: 'swap'; reason: string; maintenance: ConnectionDescription}
+  | {name: 'in-place'; way: Way; reason: string}
+  | {name: 'swap'; reason: string; maintenance: ConnectionDescription}
 
 interface Subject {
   client: Client
   server: ServerDescription
   connection: ConnectionDescription
+  /** A restore of this target in steps was cut off. */
+  isCutOff: boolean
+  /** Only a part of the backup is to be restored. */
+  isPart: boolean
 }
 
-const reasons: Record<StrategyName, string> = {
-  swap: 'a copy is restored and checked beside the target, then the names are swapped; until then nothing changes',
-  'in-place': 'one transaction: whatever fails before its end is undone by the server itself',
+const swapReason =
+  'a copy is restored and checked beside the target, then the names are swapped; until then nothing changes'
+const wayReasons: Record<Way, string> = {
+  transaction: 'one transaction: whatever fails before its end is undone by the server itself',
+  steps:
+    'step by step, since the server has no room for the locks of one transaction; the safety backup is the way back, and a journal tells of it if this is cut off',
+  part: 'only the part is replaced, in one transaction: whatever fails before its end is undone by the server itself',
 }
 
 /** Swap where the server lets us, unless something else was asked for; and why. */
@@ -30,19 +42,35 @@ export async function chooseStrategy(
   wanted: 'auto' | StrategyName,
   signal: AbortSignal,
 ): Promise<Strategy | {finding: Finding}> {
-  if (wanted === 'in-place') return {name: 'in-place', reason: reasons['in-place']}
+  const {isPart, isCutOff} = subject
+  if (wanted === 'in-place' || (wanted === 'auto' && (isPart || isCutOff)))
+    return inPlace(await wayFor(subject, manifest))
+  if (isPart) return {finding: swapNotPossible('only a part of the backup is to be restored')}
   const obstacle = await firstObstacle(subject, manifest)
   const maintenance = obstacle ?? (await reachMaintenance(subject, signal))
-  if (typeof maintenance !== 'string') return {name: 'swap', reason: reasons.swap, maintenance}
-  if (wanted === 'auto') return {name: 'in-place', reason: `${reasons['in-place']} (no swap: ${maintenance})`}
-  return {
-    finding: {
-      code: 'SWAP_NOT_POSSIBLE',
-      severity: 'error',
-      message: `The target cannot be swapped for a copy: ${maintenance}.`,
-      fix: 'Replace its content instead: dbbak restore --strategy in-place',
-    },
-  }
+  if (typeof maintenance !== 'string') return {name: 'swap', reason: swapReason, maintenance}
+  if (wanted === 'auto') return inPlace(await wayFor(subject, manifest), ` (no swap: ${maintenance})`)
+  return {finding: swapNotPossible(maintenance)}
+}
+
+const inPlace = (way: Way, why = ''): Strategy => ({
+  name: 'in-place',
+  way,
+  reason: wayReasons[way] + why,
+})
+
+const swapNotPossible = (why: string): Finding => ({
+  code: 'SWAP_NOT_POSSIBLE',
+  severity: 'error',
+  message: `The target cannot be swapped for a copy: ${why}.`,
+  fix: 'Replace its content instead: dbbak restore --strategy in-place',
+})
+
+/** What was begun in steps is ended in steps: there the journal is known. */
+async function wayFor({client, server, isCutOff, isPart}: Subject, {content}: Manifest): Promise<Way> {
+  if (isPart) return 'part'
+  const needed = await locksNeeded(client, content.tableCount)
+  return isCutOff || needed > usableLocks(server.lockTable) ? 'steps' : 'transaction'
 }
 
 async function reachMaintenance(

@@ -3,27 +3,23 @@ import type {ServerDescription} from '../../postgres/server.js'
 import {recommendedLocks} from '../backup/lock-check.js'
 import type {Manifest} from '../manifest.js'
 import {globalsName} from '../naming.js'
-import type {StrategyName} from './choose-strategy.js'
+import type {StrategyName, Way} from './choose-strategy.js'
 import {findLeftDatabases} from './copy-names.js'
 import type {Finding} from './findings.js'
 import type {PreflightOptions} from './preflight.js'
 import {checkServerVersions} from './version-findings.js'
 import {checkForeignObjects, checkPreparedTransactions} from './preflight-objects.js'
 import type {MissingRoles} from './restore-roles.js'
-import {
-  describeSession,
-  locksNeeded,
-  otherSessions,
-  query,
-  usableLocks,
-  type TargetContent,
-} from './target.js'
+import {describeSession, locksNeeded, otherSessions, query, type TargetContent} from './target.js'
 
 export interface Subject {
   client: Client
   server: ServerDescription
   content: TargetContent
   strategy: StrategyName
+  way: Way | undefined
+  /** A restore of this target in steps was cut off. */
+  isCutOff: boolean
   /** Those that `--globals` will make. */
   rolesToCreate: MissingRoles
 }
@@ -38,8 +34,8 @@ const always = [
   checkSelection,
   checkLeftDatabases,
 ]
-/** A swap drops the database as a whole, which its owner may do whatever is in it. */
-const inPlaceOnly = [checkForeignObjects, checkLocks, checkSubscriptions]
+/** A swap drops the database as a whole, which its owner may do whatever is in it; of a part see part-obstacles.ts. */
+const inPlaceOnly = [checkForeignObjects, checkSteps, checkSubscriptions]
 
 /** Everything that stands against a restore, or that whoever starts it should know. */
 export async function examine(
@@ -47,7 +43,8 @@ export async function examine(
   manifest: Manifest,
   options: PreflightOptions,
 ): Promise<Finding[]> {
-  const checks = subject.strategy === 'in-place' ? [...always, ...inPlaceOnly] : always
+  const {strategy, way} = subject
+  const checks = strategy === 'in-place' && way !== 'part' ? [...always, ...inPlaceOnly] : always
   const findings: Finding[] = []
   for (const check of checks) findings.push(...(await check(subject, manifest, options)))
   return findings
@@ -165,15 +162,20 @@ async function checkExtensions({client}: Subject, {content}: Manifest): Promise<
   ]
 }
 
-async function checkLocks({client, server}: Subject, {content}: Manifest): Promise<Finding[]> {
-  const needed = await locksNeeded(client, content.tableCount)
-  if (needed <= usableLocks(server.lockTable)) return []
+/** Without a transaction there must be another way back. */
+async function checkSteps(
+  {client, server, content, way, isCutOff}: Subject,
+  manifest: Manifest,
+  {safetyBackup}: PreflightOptions,
+): Promise<Finding[]> {
+  if (way !== 'steps' || isCutOff || safetyBackup || content.isEmpty) return []
+  const needed = await locksNeeded(client, manifest.content.tableCount)
   const value = recommendedLocks(needed, server.lockTable)
   return [
     error(
       'LOCK_TABLE_TOO_SMALL',
-      `Replacing everything in one transaction takes some ${needed} locks; the server has room for ${server.lockTable.capacity}.`,
-      `On the server: ALTER SYSTEM SET max_locks_per_transaction = ${value}; then restart it.`,
+      `Replacing everything in one transaction takes some ${needed} locks; the server has room for ${server.lockTable.capacity}. Step by step it needs a safety backup.`,
+      `Leave out --no-safety-backup. Or on the server: ALTER SYSTEM SET max_locks_per_transaction = ${value}; then restart it.`,
     ),
   ]
 }
@@ -232,8 +234,8 @@ async function checkSubscriptions({client}: Subject): Promise<Finding[]> {
 }
 
 /** A backup of some tables would replace everything by these. */
-function checkSelection({content}: Subject, {selection}: Manifest): Finding[] {
-  if (selection === null || content.isEmpty) return []
+function checkSelection({content, way}: Subject, {selection}: Manifest): Finding[] {
+  if (selection === null || content.isEmpty || way === 'part') return []
   return [
     error(
       'PARTIAL_BACKUP',

@@ -11,6 +11,11 @@ import type {Manifest} from '../manifest.js'
 import {chooseStrategy, type Strategy, type StrategyName} from './choose-strategy.js'
 import {asFinding, throwOnErrors, type Finding} from './findings.js'
 import {examine} from './preflight-checks.js'
+import {journalFinding, readJournal, type RestoreJournal, type UnreadableJournal} from './journal.js'
+import {readArchiveEntries} from './part/archive-entries.js'
+import {choosePart} from './part/choose-part.js'
+import {findPartObstacles} from './part/part-obstacles.js'
+import type {ChosenPart, Part} from './part/part.js'
 import {checkSafetySpace} from './safety-space.js'
 import {readGlobals, statementsFor, type MissingRoles} from './restore-roles.js'
 import {checkPsql} from './version-findings.js'
@@ -23,6 +28,8 @@ export interface PreflightOptions {
   /** Make the roles that the backup's globals hold and the server lacks. */
   globals: boolean
   safetyBackup: boolean
+  /** Only these schemas and tables; undefined: everything. */
+  part: Part | undefined
   strategy: 'auto' | StrategyName
   noOwner: boolean
   noPrivileges: boolean
@@ -41,6 +48,10 @@ export interface Target extends TargetSession {
   findings: Finding[]
   /** Made together with the content. */
   rolesToCreate: MissingRoles
+  /** What alone is restored; undefined: everything. */
+  part: ChosenPart | undefined
+  /** What a restore of this target that was cut off has left to know. */
+  cutOff: RestoreJournal | UnreadableJournal | undefined
 }
 
 /**
@@ -68,25 +79,19 @@ export async function preflight(
     const content = await describeContent(client, server)
     const {manifest} = backup.entry
     const {connection} = session.value
-    const strategy = await chooseStrategy(
-      {client, server, connection},
-      manifest,
-      options.strategy,
-      deps.signal,
-    )
+    const journal = await readJournal(client)
+    const part = options.part && choosePart(await readArchiveEntries(backup, deps.signal), options.part)
+    const facts = {client, server, connection, isCutOff: journal !== undefined, isPart: part !== undefined}
+    const strategy = await chooseStrategy(facts, manifest, options.strategy, deps.signal)
     const rolesToCreate = options.globals ? await missingRoles(client, backup) : {names: [], statements: []}
-    const subject = {
-      client,
-      server,
-      content,
-      rolesToCreate,
-      strategy: 'finding' in strategy ? 'swap' : strategy.name,
-    } as const
+    const subject = {...facts, content, rolesToCreate, ...shapeOf(strategy)}
     const findings = [
+      ...(journal ? [journalFinding(journal)] : []),
       ...('finding' in strategy ? [strategy.finding] : []),
+      ...(part ? await findPartObstacles(client, part, manifest.id) : []),
       ...('finding' in tools ? [] : checkPsql(manifest, tools.value.version)),
       ...(await examine(subject, manifest, options)),
-      ...(options.safetyBackup ? await checkSafetySpace(manifest, server, deps.safetyStore) : []),
+      ...(options.safetyBackup && !journal ? await checkSafetySpace(manifest, server, deps.safetyStore) : []),
     ]
     if ('finding' in tools || 'finding' in strategy) return fail([...missingTools, ...findings])
     throwOnErrors(findings)
@@ -100,6 +105,8 @@ export async function preflight(
       tools: tools.value,
       findings,
       rolesToCreate,
+      part,
+      cutOff: journal,
     }
   } catch (error) {
     await leaveSession(session.value)
@@ -107,6 +114,11 @@ export async function preflight(
     throw asQueryError(error, 'looking at the target')
   }
 }
+
+const shapeOf = (strategy: Strategy | {finding: Finding}) => ({
+  strategy: 'finding' in strategy ? ('swap' as const) : strategy.name,
+  way: 'way' in strategy ? strategy.way : undefined,
+})
 
 /** @throws DbbakError OPTION_INVALID for a backup without globals */
 async function missingRoles(client: Client, backup: StoredBackup): Promise<MissingRoles> {

@@ -1,11 +1,14 @@
 import type {Client} from 'pg'
 import {unconnectedVariables} from '../../postgres/tool-environment.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
+import {qualified} from '../../postgres/identifiers.js'
 import {DbbakError, messageOf, withExitCode} from '../../support/errors.js'
 import {checkDigests, readToEnd} from '../archive/read-to-end.js'
 import type {StoredBackup} from '../archive/open-archive.js'
 import {activity, withoutActivities} from '../events.js'
 import type {Finding} from './findings.js'
+import type {Way} from './choose-strategy.js'
+import {checkPart, manifestOfPart} from './part/part-content.js'
 import {preflight, type Target} from './preflight.js'
 import type {
   Consent,
@@ -15,9 +18,11 @@ import type {
   RestoreResult,
   TargetState,
 } from './restore-request.js'
-import {takeSafetyBackup, type Safety} from './safety-backup.js'
+import {takeSafetyBackup, wayBackOf, type Safety} from './safety-backup.js'
 import {stageRecorder, type StageRecorder} from './stages.js'
 import {replaceInTransaction} from './strategies/in-place.js'
+import {replacePartInTransaction} from './strategies/in-place-part.js'
+import {replaceStepByStep} from './strategies/step-by-step.js'
 import type {Committed, Replacement} from './strategies/replacement.js'
 import {replaceBySwap} from './strategies/swap.js'
 import {checkTables} from './table-checks.js'
@@ -108,7 +113,7 @@ async function replace(run: Run, consent: Consent): Promise<void> {
   }
   if (target.strategy.name === 'in-place') {
     const safety = await takeSafety(deps)
-    const replacement = replaceInTransaction(backup, target, request, deps)
+    const replacement = await inPlace(run, target.strategy.way)
     return withWayBack(replacement, run, async () => {
       const client = await stages.run('restore', () => replacement.fill())
       await finish({replacement, client, safety}, run)
@@ -126,6 +131,12 @@ async function replace(run: Run, consent: Consent): Promise<void> {
   })
 }
 
+async function inPlace({backup, target, request, deps, state}: Run, way: Way): Promise<Replacement> {
+  if (target.part) return replacePartInTransaction(backup, target, target.part, request, deps)
+  if (way === 'transaction') return replaceInTransaction(backup, target, request, deps)
+  return replaceStepByStep(backup, target, await wayBackOf(state.safety, deps), request, deps)
+}
+
 interface Filled {
   replacement: Replacement
   client: Client
@@ -138,7 +149,7 @@ async function finish(
   {backup, request, deps: {signal}, stages, state, target}: Run,
 ): Promise<void> {
   await stages.run('table-checks', async () => {
-    await checkTables(client, backup.entry.manifest, request.criticalTables, request.verify, signal)
+    await checkRestored(client, {backup, request, target}, signal)
     signal.throwIfAborted()
     // Without a safety backup the former content itself is the way back, where it can stay.
     const keepOld = request.keepOld || (safety.backup === null && !target.content.isEmpty)
@@ -146,6 +157,16 @@ async function finish(
     state.targetState = 'restored'
   })
   stages.skip('rollback', 'The restore succeeded.')
+}
+
+async function checkRestored(
+  client: Client,
+  {backup, request, target: {part}}: Pick<Run, 'backup' | 'request' | 'target'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const {manifest} = backup.entry
+  if (part) return checkPart(client, manifestOfPart(manifest, part), request.verify, signal)
+  return checkTables(client, manifest, request.criticalTables, request.verify, signal)
 }
 
 async function withWayBack(
@@ -156,17 +177,23 @@ async function withWayBack(
   try {
     await work()
   } catch (error) {
-    if (state.targetState !== 'restored') state.targetState = await rollBack(error, replacement, stages)
+    if (state.targetState === 'restored') throw error
+    state.targetState = 'unknown' // until it is taken back
+    state.targetState = await rollBack(error, replacement, stages)
     throw error
   }
 }
 
 /** Fresh statistics, so that the first queries are not slow. Best effort: the data is there already. */
-async function analyze({client}: Target, {events}: RestoreDeps): Promise<void> {
+async function analyze(target: Target, {events}: RestoreDeps): Promise<void> {
   try {
+    const {client} = target
     // Index expressions may call functions that find their tables by the role's search path.
     await client.query('reset search_path')
-    await activity(events, 'Collecting statistics (ANALYZE)', () => client.query('analyze'))
+    const tables = target.part
+      ? ` ${target.part.relations.map(({schema, name}) => qualified(schema, name)).join(', ')}`
+      : ''
+    await activity(events, 'Collecting statistics (ANALYZE)', () => client.query(`analyze${tables}`))
   } catch (error) {
     events.warning?.({code: 'ANALYZE_FAILED', message: `ANALYZE failed; run it by hand: ${messageOf(error)}`})
   }

@@ -5,6 +5,7 @@ import type {Clock} from '../../support/clock.js'
 import type {Events, StageResult} from '../events.js'
 import type {Finding} from './findings.js'
 import type {StrategyName} from './choose-strategy.js'
+import type {Part} from './part/part.js'
 import type {CriticalTable} from './table-checks.js'
 import type {TargetContent} from './target.js'
 
@@ -16,6 +17,8 @@ export interface RestoreRequest {
   jobs: number | undefined
   /** The former content stays, in a database beside the target (swap only). */
   keepOld: boolean
+  /** Only these schemas and tables; undefined: everything. */
+  part: Part | undefined
   /** Also into an older server than the backup's. */
   forceVersion: boolean
   /** Make the roles that the backup's globals hold and the server lacks. */
@@ -53,6 +56,8 @@ export interface RestoreDeps {
   search: ToolSearch
   /** Where the safety backup goes. */
   safetyStore: StorageProvider
+  /** Opens the destination that a journal names. */
+  openStore: (destination: string) => Promise<StorageProvider>
   /** @throws DbbakError CANCELLED, CONFIRMATION_REQUIRED */
   confirm: (plan: RestorePlan) => Promise<Consent>
   events: Events

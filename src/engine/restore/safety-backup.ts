@@ -1,5 +1,9 @@
 import {DbbakError, messageOf} from '../../support/errors.js'
 import {takeBackup, type BackupResult} from '../backup/take-backup.js'
+import type {StoredBackup} from '../archive/open-archive.js'
+import {readCatalog} from '../catalog.js'
+import {findBackup} from '../find-backup.js'
+import {safetyOfJournal} from './journal.js'
 import type {Target} from './preflight.js'
 import type {Consent, RestoreDeps, RestoreRequest, RestoreResult} from './restore-request.js'
 import type {StageRecorder} from './stages.js'
@@ -18,6 +22,7 @@ export async function takeSafetyBackup(
   deps: RestoreDeps,
   stages: StageRecorder,
 ): Promise<Safety> {
+  if (target.cutOff) return safetyOfCutOff(target, stages)
   if (!request.safetyBackup) stages.skip('safety-dump', 'Not wanted (--no-safety-backup).')
   else if (target.content.isEmpty) stages.skip('safety-dump', 'The target is empty.')
   else {
@@ -28,6 +33,27 @@ export async function takeSafetyBackup(
     }
   }
   return {target, backup: null}
+}
+
+/** What is there now is neither the former content nor a backup's: the one that the journal names is the way back. */
+function safetyOfCutOff(target: Target, stages: StageRecorder): Safety {
+  const before = target.cutOff ? safetyOfJournal(target.cutOff) : null
+  const which = before
+    ? `the one of before it stays the way back: ${before.id}`
+    : 'there was nothing before it'
+  stages.skip('safety-dump', `An earlier restore was cut off; ${which}.`)
+  return {target, backup: before && {...before, bytes: 0}}
+}
+
+/** The safety backup as something that can be restored; null where there is none. */
+export async function wayBackOf(
+  safety: RestoreResult['safetyBackup'],
+  {safetyStore, openStore}: RestoreDeps,
+): Promise<{backup: StoredBackup} | null> {
+  if (safety === null) return null
+  const {id, destination} = safety
+  const store = destination === safetyStore.describe() ? safetyStore : await openStore(destination)
+  return {backup: {store, entry: findBackup(await readCatalog(store), {name: id}, destination)}}
 }
 
 async function safetyBackup(

@@ -1,4 +1,4 @@
-import {DbbakError, systemCode, type ErrorCode} from '../../support/errors.js'
+import {DbbakError, messageOf, systemCode, type ErrorCode} from '../../support/errors.js'
 import type {RestoreResult, TargetState} from './restore-request.js'
 import type {StageRecorder} from './stages.js'
 import type {Replacement} from './strategies/replacement.js'
@@ -16,8 +16,23 @@ export async function rollBack(
     stages.fail('rollback', error.message)
     return 'unknown'
   }
-  await stages.run('rollback', () => replacement.undo())
+  try {
+    await stages.run('rollback', () => replacement.undo())
+  } catch (failure) {
+    throw afterFirst(failure, error)
+  }
   return 'rolled-back'
+}
+
+/** A rollback that failed is the news; why it was needed is said too. */
+function afterFirst(failure: unknown, first: unknown): unknown {
+  if (!(failure instanceof DbbakError)) return failure
+  const {code, message, suggestions, cause, details} = failure
+  return new DbbakError(code, `${message} It was needed because the restore failed: ${messageOf(first)}`, {
+    suggestions,
+    cause,
+    ...(details ? {details} : {}),
+  })
 }
 
 /** What a failed or interrupted restore ends with: why, and what the target is now. */

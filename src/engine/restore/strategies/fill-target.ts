@@ -9,10 +9,11 @@ import {unconnectedVariables} from '../../../postgres/tool-environment.js'
 import {DbbakError} from '../../../support/errors.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
 import {judgeMessages, notRestored, watchMessages} from '../../archive/restore-messages.js'
+import {restoreProgress} from '../../archive/restore-progress.js'
 import {runInParts} from '../../archive/run-in-parts.js'
 import {runRestoreTool, type RestoreToolRequest} from '../../archive/run-restore-tool.js'
 import type {Target} from '../preflight.js'
-import {jobsFor} from './fill-copy.js'
+import {canComeInParts, jobsFor} from './jobs.js'
 import type {ReplaceDeps, ReplaceOptions} from './replacement.js'
 
 export type FillOptions = Pick<ReplaceOptions, 'noOwner' | 'noPrivileges' | 'jobs'>
@@ -22,7 +23,7 @@ export type FillTarget = Pick<Target, 'connection' | 'server' | 'tools' | 'lockT
 const toolSession = 'dbbak restore tool'
 
 /**
- * Restores a backup straight into a database that was emptied: every statement becomes true by itself. Stops at the
+ * Restores a backup straight into a database that is new or was emptied: every statement becomes true by itself. Stops at the
  * first error that is not known to be harmless.
  */
 export async function fillTarget(
@@ -42,8 +43,7 @@ export async function fillTarget(
       ...(options.noPrivileges ? ['--no-privileges'] : []),
     ],
     signal: deps.signal,
-    onProgress: (bytes: number) =>
-      deps.events.activityProgress?.({bytes, totalBytes: manifest.uncompressedBytes || undefined}),
+    ...restoreProgress(manifest, (now) => deps.events.activityProgress?.(now)),
   }
   if (manifest.format === 'plain') await runPsql(request, target, kept, deps)
   else await runPgRestore(request, target, {kept, jobs: jobsFor(backup, options.jobs)}, deps)
@@ -109,7 +109,9 @@ async function runPgRestore(
     onMessages: pass,
   }
   const {failure, stderr} =
-    jobs > 1 && format === 'custom' ? await runInParts(whole, jobs) : await runRestoreTool(whole)
+    jobs > 1 && canComeInParts(request.backup.entry.manifest)
+      ? await runInParts(whole, jobs)
+      : await runRestoreTool(whole)
   const all = judgeMessages(stderr)
   const found = all.filter(({text}) => !isOfKept(`ERROR: ${text}`, kept))
   const error = found.find(({meaning}) => meaning !== 'harmless')

@@ -11,6 +11,7 @@ import {DbbakError} from '../../../support/errors.js'
 import {guardian} from '../../../support/guardian.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
 import {judgeMessages, notRestored} from '../../archive/restore-messages.js'
+import {restoreProgress} from '../../archive/restore-progress.js'
 import {runRestoreTool} from '../../archive/run-restore-tool.js'
 import {activity} from '../../events.js'
 import {dropPart, readDependents} from '../part/doomed-objects.js'
@@ -18,9 +19,10 @@ import type {ArchiveEntry} from '../part/archive-entries.js'
 import type {ChosenPart} from '../part/part.js'
 import {readContext} from '../part/part-needs.js'
 import type {Target} from '../preflight.js'
-import {endBackend, inShortSession, rollBackSession, settleSession} from '../target-session.js'
-import {describeSession, otherSessions, terminateSessions} from '../target.js'
+import {inShortSession, settleSession} from '../target-session.js'
+import {terminateSessions} from '../target.js'
 import {commitTransaction, refuseForeignCommit, transactionId} from './commit.js'
+import {explainLock, rollBackTarget} from './in-place.js'
 import type {ReplaceDeps, Replacement, ReplaceOptions} from './replacement.js'
 
 /**
@@ -58,14 +60,6 @@ interface Run {
   deps: ReplaceDeps
 }
 
-async function rollBackTarget(target: Target, {events}: ReplaceDeps): Promise<void> {
-  if ((await rollBackSession(target)) || (await endBackend(target))) return
-  events.warning?.({
-    code: 'SERVER_SESSION_LEFT',
-    message: `The server cannot be asked to end its process ${target.backend.pid}, which may hold locks until it notices that this session is gone. It will roll back then.`,
-  })
-}
-
 /** @returns the transaction's number */
 async function replacePart(run: Run): Promise<string> {
   const {target, chosen, options} = run
@@ -83,7 +77,7 @@ async function replacePart(run: Run): Promise<string> {
     await settleSession(client, target.lockTimeoutMs)
     return transaction
   } catch (error) {
-    throw await explained(asQueryError(error, 'replacing a part of the target'), client)
+    throw await explainLock(asQueryError(error, 'replacing a part of the target'), client)
   }
 }
 
@@ -153,7 +147,6 @@ async function restoreThroughSession(run: Run, list: string): Promise<void> {
 
 function toolRequest({backup, target, options, deps}: Run, list: string, loan: LentSession) {
   const {events, search, signal} = deps
-  const totalBytes = backup.entry.manifest.uncompressedBytes || undefined
   return {
     backup,
     tools: target.tools,
@@ -166,24 +159,6 @@ function toolRequest({backup, target, options, deps}: Run, list: string, loan: L
     ],
     stopAtFirstError: true,
     signal,
-    onProgress: (bytes: number) => events.activityProgress?.({bytes, totalBytes}),
+    ...restoreProgress(backup.entry.manifest, (now) => events.activityProgress?.(now)),
   }
-}
-
-/** A lock that was waited for in vain: somebody who came after the preflight holds it. */
-async function explained(error: DbbakError, client: Client): Promise<DbbakError> {
-  if (error.code !== 'LOCK_TIMEOUT') return error
-  await client.query('rollback').catch(() => {})
-  const others = await otherSessions(client).catch(() => [])
-  return new DbbakError(
-    'LOCK_TIMEOUT',
-    `Something that is to be replaced is locked by another session: ${others.map(describeSession).join('; ') || 'it has ended by now'}.`,
-    {
-      cause: error,
-      suggestions: [
-        'End what uses these tables, or: dbbak restore --terminate-connections',
-        'Or wait longer for it: dbbak restore --lock-timeout 5min',
-      ],
-    },
-  )
 }

@@ -50,7 +50,7 @@ export function replaceInTransaction(
 /**
  * The transaction has not been committed: ending it, or the session it lives in, undoes everything.
  */
-async function rollBackTarget(target: Target, {events}: ReplaceDeps): Promise<void> {
+export async function rollBackTarget(target: Target, {events}: ReplaceDeps): Promise<void> {
   if ((await rollBackSession(target)) || (await endBackend(target))) return
   events.warning?.({
     code: 'SERVER_SESSION_LEFT',
@@ -84,18 +84,18 @@ async function replaceContent(
     await settleSession(client, target.lockTimeoutMs)
     return transaction
   } catch (error) {
-    throw await explained(asQueryError(error, 'replacing the content of the target'), client)
+    throw await explainLock(asQueryError(error, 'replacing the content of the target'), client)
   }
 }
 
 /** A lock that was waited for in vain: somebody who came after the preflight holds it. */
-async function explained(error: DbbakError, client: Client): Promise<DbbakError> {
+export async function explainLock(error: DbbakError, client: Client): Promise<DbbakError> {
   if (error.code !== 'LOCK_TIMEOUT') return error
   await client.query('rollback').catch(() => {})
   const others = await otherSessions(client).catch(() => [])
   return new DbbakError(
     'LOCK_TIMEOUT',
-    `Something in the target is locked by another session: ${others.map(describeSession).join('; ') || 'it has ended by now'}.`,
+    `Something that is to be replaced is locked by another session: ${others.map(describeSession).join('; ') || 'it has ended by now'}.`,
     {
       cause: error,
       suggestions: [

@@ -2,7 +2,12 @@ import {setTimeout as delay} from 'node:timers/promises'
 import type {Client} from 'pg'
 import {connect} from '../../../postgres/connect.js'
 import type {ConnectionDescription} from '../../../postgres/connection.js'
-import {finishingStatements, likeDatabase, readProperties} from '../../../postgres/database-properties.js'
+import {
+  finishingStatements,
+  likeDatabase,
+  readProperties,
+  type DatabaseProperties,
+} from '../../../postgres/database-properties.js'
 import {dropDatabase} from '../../../postgres/drop-database.js'
 import {quoteIdentifier, quoteLiteral} from '../../../postgres/identifiers.js'
 import {destroySession} from '../../../postgres/session-guard.js'
@@ -11,6 +16,7 @@ import {DbbakError, messageOf} from '../../../support/errors.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
 import {createSelectedSchemas} from '../../archive/selected-schemas.js'
 import {activity} from '../../events.js'
+import {commentBehindJournal} from '../journal.js'
 import {newCopyNames, type CopyNames} from '../copy-names.js'
 import {createRoles, dropRoles} from '../restore-roles.js'
 import type {Target} from '../preflight.js'
@@ -21,7 +27,7 @@ import {
   openTargetSession,
   type TargetSession,
 } from '../target-session.js'
-import {fillCopy} from './fill-copy.js'
+import {fillTarget} from './fill-target.js'
 import type {Committed, ReplaceDeps, Replacement, ReplaceOptions} from './replacement.js'
 import {switchNames} from './switch-names.js'
 
@@ -38,6 +44,8 @@ export function replaceBySwap(
 ): Replacement {
   return new Swap(backup, target, maintenance, options, deps)
 }
+
+const nothingKept = {extensions: [], schemas: []}
 
 class Swap implements Replacement {
   private readonly names: CopyNames
@@ -64,7 +72,9 @@ class Swap implements Replacement {
     this.session = await openTargetSession(connection, target.lockTimeoutMs, signal)
     const {client} = this.session
     await createSelectedSchemas(client, backup.entry.manifest)
-    await fillCopy(backup, {...target, connection}, options, deps)
+    await activity(events, 'Filling the copy', () =>
+      fillTarget(backup, {...target, connection}, nothingKept, options, deps),
+    )
     if (options.analyze) await this.analyze()
     return client
   }
@@ -162,7 +172,7 @@ class Swap implements Replacement {
   private async finishing(name: string): Promise<string[]> {
     const {major} = this.target.server
     return this.inMaintenance(async (client) =>
-      finishingStatements(await readProperties(client, name, major), name),
+      finishingStatements(withoutJournal(await readProperties(client, name, major)), name),
     )
   }
 
@@ -211,6 +221,12 @@ class Swap implements Replacement {
     })
   }
 }
+
+/** A restore of the former content that was cut off is nothing of the new one. */
+const withoutJournal = (properties: DatabaseProperties): DatabaseProperties => ({
+  ...properties,
+  comment: commentBehindJournal(properties.comment),
+})
 
 const isPassing = (error: unknown): boolean =>
   isConnectionLoss(error) ||
