@@ -91,8 +91,13 @@ test('without one, --force is needed as well', async () => {
 })
 
 describe('a safety backup that cannot be taken', () => {
-  const refused = async (safetyTo: string) => {
-    const {error, document} = await place.failingRestore({safetyBackup: true, safetyTo})
+  const refused = async (safetyTo: string, confirm: () => Promise<void>) => {
+    const {error, document} = await place.failingRestore({
+      safetyBackup: true,
+      safetyTo,
+      force: false,
+      confirm,
+    })
     expect(error).toMatchObject({code: 'RESTORE_FAILED', exitCode: 6})
     expect(error.message).toMatch(/^The safety backup could not be taken: .* Nothing was changed\.$/)
     expect(document).toMatchObject({targetState: 'unchanged', safetyBackup: null})
@@ -111,14 +116,21 @@ describe('a safety backup that cannot be taken', () => {
   asRoot('since the disk is full', () => {
     const small = () => join(place.folder, 'small')
     beforeEach(async () => {
-      await mkdir(small())
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', small()])
-      await writeFile(join(small(), 'filler'), Buffer.alloc(60_000))
+      await mkdir(small(), {recursive: true})
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', small()])
     })
+    const fill = () => writeFile(join(small(), 'filler'), Buffer.alloc(16 * 1024 * 1024 - 8192))
     afterEach(() => void execFileSync('umount', [small()]))
 
-    test('stops the restore before it begins, and leaves nothing there', async () => {
-      const error = await refused(small())
+    test('is seen in the preflight', async () => {
+      await fill()
+      const {error} = await place.failingRestore({safetyBackup: true, safetyTo: small()})
+      expect(error).toMatchObject({code: 'PREFLIGHT_FAILED', exitCode: 3})
+      expect(error.message).toMatch(/SAFETY_SPACE: The safety backup needs some \d+ MB/)
+    })
+
+    test('or, where it is filled after that, stops the restore before it begins, and leaves nothing there', async () => {
+      const error = await refused(small(), fill)
       expect(error.message).toMatch(/space|full/i)
       expect((await readdir(small(), {recursive: true})).filter((name) => name.includes('safety'))).toEqual(
         [],

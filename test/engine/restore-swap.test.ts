@@ -377,12 +377,12 @@ describe('what a killed restore left beside the target', () => {
       {
         code: 'DATABASE_LEFT',
         severity: 'warning',
-        message: expect.stringMatching(/_0123abcd \(unfinished copy\)/),
+        message: expect.stringMatching(/cut off left an unfinished copy .*target_dbbak_0123abcd\./),
       },
       {
         code: 'DATABASE_LEFT',
         severity: 'warning',
-        message: expect.stringMatching(/_old_0123abcd \(former content\)/),
+        message: expect.stringMatching(/left the former content .*_old_0123abcd\./),
       },
     ])
     expect(findings[0].fix).toBe('When you do not need it: DROP DATABASE "target_dbbak_0123abcd"')

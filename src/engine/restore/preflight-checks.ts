@@ -1,10 +1,11 @@
 import type {Client} from 'pg'
+import {quoteIdentifier} from '../../postgres/identifiers.js'
 import type {ServerDescription} from '../../postgres/server.js'
 import {recommendedLocks} from '../backup/lock-check.js'
 import type {Manifest} from '../manifest.js'
 import {globalsName} from '../naming.js'
 import type {StrategyName, Way} from './choose-strategy.js'
-import {findLeftDatabases} from './copy-names.js'
+import {findLeftDatabases, type LeftDatabase} from './copy-names.js'
 import type {Finding} from './findings.js'
 import type {PreflightOptions} from './preflight.js'
 import {checkServerVersions} from './version-findings.js'
@@ -205,15 +206,17 @@ const ended: Record<StrategyName, string> = {
   swap: 'They can go on until the names are swapped and are ended then; what they write until then is not in the restored database.',
 }
 
+const leftBy: Record<LeftDatabase['kind'], string> = {
+  'unfinished copy': 'An earlier restore that was cut off left an unfinished copy',
+  'former content': 'An earlier restore left the former content',
+}
+
 /** What killed restores left. Nothing is dropped unasked. */
 async function checkLeftDatabases({client, server}: Subject): Promise<Finding[]> {
   const left = await findLeftDatabases(client, server.database.name)
   return left.map(({name, kind}) => ({
-    ...warning(
-      'DATABASE_LEFT',
-      `An earlier restore that was cut off left a database beside the target: ${name} (${kind}).`,
-    ),
-    fix: `When you do not need it: DROP DATABASE "${name}"`,
+    ...warning('DATABASE_LEFT', `${leftBy[kind]} beside the target: ${name}.`),
+    fix: `When you do not need it: DROP DATABASE ${quoteIdentifier(name)}`,
   }))
 }
 
