@@ -12,17 +12,20 @@ const kinds = new Set(['INDEX', 'CONSTRAINT'])
  * server's own locks make the index wait for them.
  */
 export class EarlyIndexes {
-  private readonly waiting: number[] = []
-  private readonly begun = new Set<number>()
+  /** Each of one table: building a primary key keeps others off its table. */
+  private readonly waiting: number[][] = []
+  private readonly made = new Set<number>()
   private readonly results: RestoreToolResult[] = []
-  private running: Promise<void> | undefined
+  private readonly lanes = new Set<Promise<void>>()
   private failure: Error | undefined
+  private files = 0
 
   constructor(
     private readonly folder: string,
     /** Holds the table of contents. */
     private readonly file: string,
     private readonly request: RestoreToolRequest,
+    /** So many at a time; one less while rows are still coming, which are work enough for one. */
     private readonly jobs: number,
     private readonly isWorthIt: (table: DataEntry) => boolean,
   ) {}
@@ -30,36 +33,45 @@ export class EarlyIndexes {
   /** The rows of a table have all been handed over. */
   filled(table: DataEntry, contents: TableOfContents): void {
     if (!this.isWorthIt(table)) return
-    for (const id of indexesOf(table, contents)) {
-      this.begun.add(id)
-      this.waiting.push(id)
-    }
-    this.running ??= this.work()
+    const ids = indexesOf(table, contents)
+    if (ids.length === 0) return
+    for (const id of ids) this.made.add(id)
+    this.waiting.push(ids)
+    this.open(Math.max(1, this.jobs - 1))
   }
 
-  /** Waits for what was begun. @returns what the tool said, and which entries were made */
+  /** All rows are there: builds what is left of this. @returns what the tool said, and which entries were made */
   async end(): Promise<{results: RestoreToolResult[]; made: ReadonlySet<number>}> {
-    while (this.running) await this.running
+    this.open(this.jobs)
+    while (this.lanes.size > 0) await Promise.all(this.lanes)
     if (this.failure) throw this.failure
-    return {results: this.results, made: this.begun}
+    return {results: this.results, made: this.made}
   }
 
-  /** All that waits in one go, again and again. */
+  private open(most: number): void {
+    while (this.lanes.size < Math.min(most, this.lanes.size + this.waiting.length)) {
+      const lane: Promise<void> = this.work().finally(() => this.lanes.delete(lane))
+      this.lanes.add(lane)
+    }
+  }
+
+  /** One table after the other, as long as there are any. */
   private async work(): Promise<void> {
     try {
-      while (this.waiting.length > 0) this.results.push(await this.build(this.waiting.splice(0)))
+      for (let ids = this.waiting.shift(); ids && !this.failure; ids = this.waiting.shift())
+        this.results.push(await this.build(ids))
     } catch (error) {
       this.failure ??= error as Error
-    } finally {
-      this.running = undefined
     }
   }
 
   private async build(ids: number[]): Promise<RestoreToolResult> {
-    const list = join(this.folder, `${this.begun.size}.list`)
+    const list = join(this.folder, `${this.files++}.list`)
     await writeList(list, ids)
-    const options = [...this.request.options, `--use-list=${list}`, `--jobs=${this.jobs}`]
-    return runRestoreToolOnFile({...this.request, options}, this.file)
+    return runRestoreToolOnFile(
+      {...this.request, options: [...this.request.options, `--use-list=${list}`]},
+      this.file,
+    )
   }
 }
 

@@ -29,7 +29,7 @@ export async function runInParts(request: RestoreToolRequest, jobs: number): Pro
   try {
     const file = join(folder, 'contents.dump')
     const isLarge = largeTables(request.backup.entry.manifest.content)
-    const early = new EarlyIndexes(folder, file, request, Math.max(1, jobs - 1), isLarge)
+    const early = new EarlyIndexes(folder, file, request, jobs, isLarge)
     const stream = new WatchedStream(file, early)
     const data = await runRestoreTool({
       ...request,
@@ -109,6 +109,7 @@ class WatchedStream {
 
   async end(): Promise<{results: RestoreToolResult[]; left: number[]}> {
     if (this.head) this.writeHead()
+    this.begins(undefined) // the last one is filled too
     const {results, made} = await this.early.end()
     const entries = this.follower.tableOfContents?.entries ?? []
     return {results, left: entries.map(({id}) => id).filter((id) => !made.has(id))}
