@@ -2,7 +2,8 @@ import {resolve} from 'node:path'
 import type {BackupPlan, BackupResult, DestinationResult} from '../index.js'
 import {formatBytes, formatCount, formatCountOf, formatDuration, printable} from './format.js'
 import {styleFor, symbolsFor} from './style.js'
-import {besideLabel, columnsOf, shellArgument} from './wrap.js'
+import {besideLabel, columnsOf} from './wrap.js'
+import {shellWord} from '../support/shell.js'
 
 /**
  * A finished backup, for people.
@@ -37,7 +38,7 @@ function verifyCommand(destinations: DestinationResult[], usual: string): string
   const stored = destinations.find(({status}) => status === 'stored')?.destination
   return stored === undefined || stored === usual
     ? 'dbbak verify --latest'
-    : `dbbak verify --latest --from ${shellArgument(stored)}`
+    : `dbbak verify --latest --from ${shellWord(stored)}`
 }
 
 /** What a backup would do, for people. */

@@ -1,7 +1,8 @@
 import type {RestorePlan, RestoreResult} from '../index.js'
 import {formatAge, formatBytes, formatCountOf, formatDuration, printable} from './format.js'
 import {styleFor, symbolsFor} from './style.js'
-import {besideLabel, columnsOf, shellArgument} from './wrap.js'
+import {besideLabel, columnsOf} from './wrap.js'
+import {shellWord} from '../support/shell.js'
 
 /** What the user sees before typing RESTORE. */
 export function planText(plan: RestorePlan, stream: NodeJS.WriteStream = process.stderr): string {
@@ -49,7 +50,7 @@ export function restoreSummary(result: RestoreResult): string {
     `${style.good(symbolsFor(process.env).done)} ${style.bold(database)} holds ${backup.id} again (${formatDuration(workMs(stages))}).`,
     ...stages.map((stage) => style.dim(stageLine(stage))),
     safetyBackup
-      ? `  To go back to what was there before:\n    dbbak restore ${safetyBackup.id} --from ${shellArgument(safetyBackup.destination)}`
+      ? `  To go back to what was there before:\n    dbbak restore ${safetyBackup.id} --from ${shellWord(safetyBackup.destination)}`
       : '  There is no safety backup of what was there before.',
     ...(lockedOutMs === null
       ? []

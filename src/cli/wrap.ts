@@ -30,8 +30,3 @@ export function wrap(text: string, columns: number | undefined): string[] {
   }
   return [...lines, line]
 }
-
-/** A command's argument as a shell takes it. */
-export function shellArgument(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
-}

@@ -2,6 +2,7 @@ import {DbbakError, messageOf, systemCode, type ErrorCode} from '../support/erro
 import type {ConnectionDescription} from './connection.js'
 import {isSocketFolder} from './host-address.js'
 import {isConnectionLoss, isServerError, type ServerError} from './query-errors.js'
+import {shellWord} from '../support/shell.js'
 
 /** Any error of `pg` or of node's net turned into a DbbakError with the right code. */
 export function asConnectionError(error: unknown, description: ConnectionDescription): DbbakError {
@@ -138,9 +139,4 @@ function reasonOf(error: unknown): string {
 function psql(description: ConnectionDescription, rest: string): string {
   const {host, port, user, database} = description
   return `psql -h ${shellWord(host)} -p ${port} -U ${shellWord(user)} -d ${shellWord(database)} ${rest}`
-}
-
-/** As it is typed in a POSIX shell. */
-function shellWord(text: string): string {
-  return /^[\w@%+:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }

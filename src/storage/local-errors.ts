@@ -1,6 +1,7 @@
 import {stat, statfs} from 'node:fs/promises'
 import {dirname} from 'node:path'
 import {DbbakError, messageOf, type ErrorCode} from '../support/errors.js'
+import {shellWord} from '../support/shell.js'
 
 /** What was being done at a local destination when an error came. */
 export interface Attempt {
@@ -47,7 +48,7 @@ async function full(error: NodeJS.ErrnoException, root: string): Promise<DbbakEr
       : 'No space is left at the destination'
   const details = {path: root, ...(free === undefined ? {} : {freeBytes: free})}
   const advice = 'Free space there, or name another destination with --to.'
-  const look = process.platform === 'win32' ? [] : [`df -h ${shellQuoted(root)}`]
+  const look = process.platform === 'win32' ? [] : [`df -h ${shellWord(root)}`]
   return new DbbakError('DESTINATION_FULL', `${why} ${root}${left}.`, {
     cause: error,
     details,
@@ -89,7 +90,7 @@ function failure(code: ErrorCode, sentence: string, cause: Error, suggestions: s
 }
 
 function lookAt(root: string): string[] {
-  return process.platform === 'win32' ? [] : [`ls -ld ${shellQuoted(root)}`]
+  return process.platform === 'win32' ? [] : [`ls -ld ${shellWord(root)}`]
 }
 
 /** Bytes that an ordinary user can still write, asked of the nearest folder that exists. */
@@ -129,9 +130,4 @@ function isFileError(error: unknown): error is NodeJS.ErrnoException {
 function whoAmI(): string {
   const id = process.getuid?.()
   return id === undefined ? 'this user' : id === 0 ? 'root' : `the user with id ${id}`
-}
-
-/** A path as one word for the shell. */
-export function shellQuoted(path: string): string {
-  return /^[\w@%+=:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`
 }

@@ -1,10 +1,11 @@
 import {link, lstat, open, rename, rm} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
 import {DbbakError} from '../support/errors.js'
-import {hasCode, shellQuoted} from './local-errors.js'
+import {hasCode} from './local-errors.js'
 import {makeFolder, makeFoldersOf, removeEmptyFoldersOf, syncFolder} from './local-folders.js'
 import {workFolderName} from './object-name.js'
 import {claimName} from './work-owner.js'
+import {shellWord} from '../support/shell.js'
 
 /** A finished, synced file that is to become an object. */
 export interface Publication {
@@ -104,7 +105,7 @@ export function objectExists(key: string, root: string, cause?: unknown): DbbakE
     {
       cause,
       suggestions: [
-        `dbbak list --from ${shellQuoted(root)}`,
+        `dbbak list --from ${shellWord(root)}`,
         'Run the command again: a new backup gets a new name.',
       ],
     },

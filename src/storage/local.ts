@@ -3,7 +3,7 @@ import {link, lstat, open, rm} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
 import type {Readable} from 'node:stream'
 import {DbbakError} from '../support/errors.js'
-import {destinationError, freeBytesAt, hasCode, isMissing, shellQuoted} from './local-errors.js'
+import {destinationError, freeBytesAt, hasCode, isMissing} from './local-errors.js'
 import {checkFoldersOf, foldersExist, makeRoot, removeEmptyFoldersOf, syncFolder} from './local-folders.js'
 import {infoOf, listFiles} from './local-list.js'
 import {objectExists, publish} from './local-publish.js'
@@ -12,6 +12,7 @@ import {writeDurably} from './local-write.js'
 import {checkObjectName} from './object-name.js'
 import type {GetOptions, Leftover, ObjectInfo, PutOptions, StorageProvider} from './provider.js'
 import {WorkFolder} from './work-folder.js'
+import {shellWord} from '../support/shell.js'
 
 export interface LocalStorageOptions {
   /** Replaces the system's link(), to try what happens on a file system without hard links. */
@@ -211,7 +212,7 @@ export class LocalStorage implements StorageProvider {
   private notFound(key: string, cause?: unknown): DbbakError {
     return new DbbakError('OBJECT_NOT_FOUND', `There is no ${key} at ${this.root}.`, {
       cause,
-      suggestions: [`dbbak list --from ${shellQuoted(this.root)}`],
+      suggestions: [`dbbak list --from ${shellWord(this.root)}`],
     })
   }
 }

@@ -240,12 +240,14 @@ describe.each(strategies)('by %s', (strategy) => {
           // The one that is lent the session, and not the one that only reads the archive.
           const isRestoring = (environment: string, name: string) =>
             name === tool && environment.includes('\0PGHOST=')
+          // A swap runs several, one after the other and beside each other: whichever runs at that moment.
+          let isTime: Promise<void> | undefined
           while (!hasEnded(running)) {
-            const [pid] = await toolsOf(isRestoring)
-            if (pid !== undefined) {
-              await delay(Math.random() * durationMs[strategy + format] * 0.3)
-              return killed(pid)
-            }
+            const pids = await toolsOf(isRestoring)
+            if (pids.length === 0) continue
+            isTime ??= delay(Math.random() * durationMs[strategy + format] * 0.2)
+            await isTime
+            for (const pid of await toolsOf(isRestoring)) if (killed(pid)) return true
           }
           return false
         },

@@ -5,12 +5,13 @@ export class Contents {
   result: TableOfContents | undefined
   /** Of a version that this program does not know. */
   isUnknown = false
-  private readonly reading = readTableOfContents()
+  private readonly reading: ReturnType<typeof readTableOfContents>
   private wanted = 0
   private pieces: Buffer[] = []
   private heldBytes = 0
 
-  constructor() {
+  constructor({withDefinitions = false} = {}) {
+    this.reading = readTableOfContents(withDefinitions)
     this.step(Buffer.alloc(0))
   }
 

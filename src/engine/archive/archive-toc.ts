@@ -10,26 +10,35 @@ export interface TableOfContents {
   /** What has data, by the number that stands before it. */
   data: Map<number, DataEntry>
   /** All, in their order. */
-  entries: Entry[]
+  entries: ArchiveEntry[]
   /** Names of the files that hold the data (directory format). */
   fileNames: string[]
 }
 
-/** A line of the table of contents. */
-export interface Entry {
+/** A line of the table of contents: something that pg_restore can restore by itself. */
+export interface ArchiveEntry {
+  /** By it pg_restore's --use-list knows the entry. */
   id: number
-  /** INDEX, CONSTRAINT, FK CONSTRAINT, TRIGGER, … */
-  kind: string | null
-  isAfterData: boolean
-  /** What it needs, by number. */
+  /** `TABLE`, `TABLE DATA`, `INDEX`, `FK CONSTRAINT`, … */
+  kind: string
+  schema: string
+  /** The object's name; of what belongs to a table, the table's name and a blank before it. */
+  tag: string
+  /** Empty where it was not asked for. */
+  definition: string
+  /** The COPY that takes the rows; empty where it was not asked for. */
+  copy: string
+  /** Ids of the entries that must be there first. */
   needs: number[]
+  isAfterData: boolean
 }
 
 /** Something whose data an archive holds. */
 export interface DataEntry {
-  schema: string | null
+  /** Empty for large objects. */
+  schema: string
   /** Of the table, or of the large objects. */
-  name: string | null
+  name: string
   /** Entries that it needs; the one that defines it comes first. */
   needs: number[]
 }
@@ -51,17 +60,24 @@ const longestTextBytes = 256 * 1024 * 1024
 /**
  * Reads what an archive begins with, after ReadHead, ReadToc and ReadExtraToc in PostgreSQL's pg_backup_archiver.c,
  * pg_backup_custom.c and pg_backup_directory.c.
+ * @param withDefinitions keep what each entry is made by, which may be megabytes
  * @returns undefined for a format that is newer than this program
  * @throws NotAnArchive
  */
-export function* readTableOfContents(): Wants<TableOfContents | undefined> {
+export function* readTableOfContents(withDefinitions = false): Wants<TableOfContents | undefined> {
   const head = yield magic.length
   if (head.toString('latin1') !== magic) throw new NotAnArchive()
   const [major, minor, , numberBytes, offsetBytes, format] = yield 6
   if (major !== 1 || minor! < oldestKnown || minor! > newestKnown) return undefined
   const kind = formats[format!]
   if (kind === undefined || numberBytes! < 1 || numberBytes! > 8) throw new NotAnArchive()
-  const at: Place = {minor: minor!, numberBytes: numberBytes!, offsetBytes: offsetBytes!, kind}
+  const at: Place = {
+    minor: minor!,
+    numberBytes: numberBytes!,
+    offsetBytes: offsetBytes!,
+    kind,
+    withDefinitions,
+  }
   yield* skipSettings(at)
   const contents: TableOfContents = {
     numberBytes: numberBytes!,
@@ -81,6 +97,7 @@ interface Place {
   numberBytes: number
   offsetBytes: number
   kind: 'custom' | 'directory'
+  withDefinitions: boolean
 }
 
 /** Compression, time of the dump, names of the database and the versions. */
@@ -91,23 +108,29 @@ function* skipSettings(at: Place): Wants<void> {
   for (let part = 0; part < 3; part++) yield* text(at)
 }
 
+/** In the order of WriteToc. */
 function* readEntry(at: Place, contents: TableOfContents): Wants<void> {
   const id = yield* number(at)
   const hasData = (yield* number(at)) !== 0
   for (let part = 0; part < 2; part++) yield* text(at) // catalogue, oid
-  const name = yield* text(at)
-  const kind = yield* text(at)
-  const section = yield* number(at)
-  for (let part = 0; part < 3; part++) yield* text(at) // definition, drop, copy
-  const schema = yield* text(at)
+  const tag = (yield* text(at)) ?? ''
+  const kind = (yield* text(at)) ?? ''
+  const isAfterData = (yield* number(at)) === postData
+  const definition = yield* text(at)
+  yield* text(at) // DROP statement
+  const copy = yield* text(at)
+  const schema = (yield* text(at)) ?? ''
   for (let part = 0; part < 2; part++) yield* text(at) // tablespace, access method
   if (at.minor >= 16) yield* number(at) // kind of relation
   for (let part = 0; part < 2; part++) yield* text(at) // owner, with oids
   const needs = yield* dependencies(at)
-  contents.entries.push({id, kind, needs, isAfterData: section === postData})
+  const made = at.withDefinitions
+    ? {definition: definition ?? '', copy: copy ?? ''}
+    : {definition: '', copy: ''}
+  contents.entries.push({id, kind, schema, tag, ...made, needs, isAfterData})
   if (hasData) {
     contents.entriesWithData++
-    contents.data.set(id, {schema, name, needs})
+    contents.data.set(id, {schema, name: tag, needs})
   }
   if (at.kind === 'custom') {
     yield 1 + at.offsetBytes

@@ -82,7 +82,7 @@ function indexesOf({needs: [definition]}: DataEntry, {entries, data}: TableOfCon
   const otherTables = new Set([...data.values()].map(({needs}) => needs[0]))
   otherTables.delete(definition)
   return entries
-    .filter(({id, kind, needs}) => late.has(id) && kinds.has(kind ?? '') && needs.includes(definition))
+    .filter(({id, kind, needs}) => late.has(id) && kinds.has(kind) && needs.includes(definition))
     .filter(({needs}) => needs.every((need) => !late.has(need) && !otherTables.has(need)))
     .map(({id}) => id)
 }

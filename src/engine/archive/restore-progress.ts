@@ -25,7 +25,7 @@ export function restoreProgress(
   const finish = () => (rows.done += rowsOf.get(now.object ?? '') ?? 0)
   const begin = (entry: DataEntry | undefined) => {
     finish()
-    now.object = entry?.schema ? `${entry.schema}.${entry.name}` : (entry?.name ?? undefined)
+    now.object = entry?.schema ? `${entry.schema}.${entry.name}` : entry?.name
     now.rows = {...rows}
   }
   let follower = format === 'custom' ? new ArchiveFollower(begin) : undefined

@@ -5,6 +5,7 @@ import {asQueryError} from '../../postgres/query-errors.js'
 import {DbbakError} from '../../support/errors.js'
 import {isSafePath} from '../manifest.js'
 import type {Finding} from './findings.js'
+import {shellWord} from '../../support/shell.js'
 
 /** Goes into commands that somebody types: no control characters, nothing that reads as an option. */
 const printable = z
@@ -126,9 +127,6 @@ export function journalFinding(journal: RestoreJournal | UnreadableJournal): Fin
 /** Finishes or undoes what was cut off, typed as it stands. */
 export const restoreCommand = ({id, destination}: JournaledBackup): string =>
   `dbbak restore ${shellWord(id)} --from ${shellWord(destination)} --strategy in-place --force`
-
-const shellWord = (text: string) =>
-  /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 
 const journalText = (comment: string | null): string | undefined =>
   comment?.startsWith(beginning) ? comment.slice(beginning.length) : undefined

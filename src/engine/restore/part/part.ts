@@ -1,4 +1,5 @@
 import type {ArchiveEntry} from './archive-entries.js'
+import {shellWord} from '../../../support/shell.js'
 
 /** What of a backup is to be restored, as users type it: `sales`, `sales.orders`, `"Odd Name"`, `sales.order_*`. */
 export interface Part {
@@ -56,6 +57,3 @@ export function commandFor(backupId: string, {schemas, tables}: Part): string {
   ]
   return ['dbbak restore', shellWord(backupId), ...options].join(' ')
 }
-
-const shellWord = (text: string) =>
-  /^[\w.:@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
