@@ -86,6 +86,7 @@ describe('the network, while a copy is made and swapped in', () => {
       code: 'INTERRUPTED',
       message: 'Interrupted. The target is as it was before.',
     })
+    await proxy.close() // it still holds the server's end of the safety backup's sessions
     await leftAlone(document)
   })
 
@@ -138,6 +139,7 @@ asRoot('a server whose disk is full before the copy is', () => {
     expect(error).toMatchObject({code: 'RESTORE_FAILED', exitCode: 6})
     expect(error.message).toMatch(/No space left on device.*The target is as it was before\.$/s)
     expect(document.targetState).toBe('rolled-back')
+    expect(document.findings).toMatchObject([{code: 'TARGET_SPACE', severity: 'warning'}])
     await place.quiet()
     expect(await place.state()).toBe('former')
     expect(await besideTarget(place)).toEqual([])

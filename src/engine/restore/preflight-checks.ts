@@ -203,7 +203,7 @@ async function checkSessions(
 
 const ended: Record<StrategyName, string> = {
   'in-place': 'They will be ended.',
-  swap: 'They can go on until the names are swapped and are ended then; what they write until then is not in the restored database.',
+  swap: 'They can go on until the names are swapped and are ended then; what they write until then is in the former database alone, which is kept.',
 }
 
 const leftBy: Record<LeftDatabase['kind'], string> = {

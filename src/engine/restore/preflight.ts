@@ -16,6 +16,7 @@ import {readArchiveEntries} from './part/archive-entries.js'
 import {choosePart} from './part/choose-part.js'
 import {findPartObstacles} from './part/part-obstacles.js'
 import type {ChosenPart, Part} from './part/part.js'
+import {checkTargetSpace} from './target-space.js'
 import {checkSafetySpace} from './safety-space.js'
 import {readGlobals, statementsFor, type MissingRoles} from './restore-roles.js'
 import {checkPsql} from './version-findings.js'
@@ -91,6 +92,7 @@ export async function preflight(
       ...(part ? await findPartObstacles(client, part, manifest.id) : []),
       ...('finding' in tools ? [] : checkPsql(manifest, tools.value.version)),
       ...(await examine(subject, manifest, options)),
+      ...(part ? [] : await checkTargetSpace(client, connection, manifest)),
       ...(options.safetyBackup && !journal ? await checkSafetySpace(manifest, server, deps.safetyStore) : []),
     ]
     if ('finding' in tools || 'finding' in strategy) return fail([...missingTools, ...findings])

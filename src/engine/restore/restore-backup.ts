@@ -151,13 +151,18 @@ async function finish(
   await stages.run('table-checks', async () => {
     await checkRestored(client, {backup, request, target}, signal)
     signal.throwIfAborted()
-    // Without a safety backup the former content itself is the way back, where it can stay.
-    const keepOld = request.keepOld || (safety.backup === null && !target.content.isEmpty)
-    state.committed = await replacement.commit(keepOld)
+    state.committed = await replacement.commit(request.keepOld || isWorthKeeping(target, safety))
     state.targetState = 'restored'
   })
   stages.skip('rollback', 'The restore succeeded.')
 }
+
+/**
+ * Where the former content can stay, it does when there is no safety backup of it, or when others were there, who may
+ * have written something after the safety backup was taken.
+ */
+const isWorthKeeping = ({content, findings}: Target, safety: Safety): boolean =>
+  (safety.backup === null && !content.isEmpty) || findings.some(({code}) => code === 'ACTIVE_CONNECTIONS')
 
 async function checkRestored(
   client: Client,
