@@ -60,8 +60,11 @@ describe('a server without room for the locks of one transaction', () => {
       running.child.stderr!.on('data', (text: string) => (said += text))
       await until(() => said.includes('Emptying target'), 'it has begun to empty the target')
       await until(async () => {
-        const rows = await place.server.query(`select from pg_class where relname = 't_100'`, 'target')
-        return rows.length === 0
+        const [row] = await place.server.query<{there: boolean}>(
+          `select to_regclass('old_more.t_100') is not null as there`,
+          'target',
+        )
+        return row?.there === false
       }, 'something is gone')
       running.child.kill('SIGKILL')
       await running.ended
