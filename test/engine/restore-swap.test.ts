@@ -4,6 +4,7 @@ import {promisify} from 'node:util'
 import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import {Client} from 'pg'
 import type {RestoreOptions} from '../../src/index.js'
+import {createFeatureRich} from '../support/feature-rich.js'
 import {until} from '../support/processes.js'
 import {dumpDifferences} from '../support/same-dump.js'
 import {
@@ -105,6 +106,20 @@ test('indexes that are built beside the stream, and what is said of them, are al
   await place.server.dropDatabase('large')
 })
 
+test.each(['custom', 'directory'] as const)(
+  'several jobs keep the order in which one role grants what it was given by another (%s)',
+  async (format) => {
+    await createFeatureRich(place.server, 'rich')
+    await place.backUp({databaseUrl: place.server.url('rich'), format})
+    for (let round = 0; round < 3; round++) {
+      const result = await place.restore({...swap, jobs: 4, verify: true, safetyBackup: false})
+      await place.server.dropDatabase(result.oldDatabase!)
+      expect(dumpDifferences(await place.dump('rich'), await place.dump('target'))).toEqual([])
+    }
+    await place.server.dropDatabase('rich')
+  },
+)
+
 test('auto swaps, and the safety backup is what was there before', async () => {
   await place.backUp()
   const {strategy, safetyBackup} = await place.restore({strategy: 'auto', safetyBackup: true})
@@ -131,7 +146,7 @@ describe('what belongs to the database itself', () => {
   test('is carried over', async () => {
     await place.backUp()
     await place.server.query(`create role "Odd ""owner""" createdb`)
-    await place.server.query(`create role reader`)
+    await place.server.query(`create role onlooker`)
     for (const statement of [
       `owner to "Odd ""owner"""`,
       'connection limit 17',
@@ -143,9 +158,9 @@ describe('what belongs to the database itself', () => {
       `set statement_timeout = '5ms'`,
     ])
       await place.server.query(`alter database target ${statement}`)
-    await place.server.query(`alter role reader in database target set search_path = 'only here'`)
+    await place.server.query(`alter role onlooker in database target set search_path = 'only here'`)
     await place.server.query('revoke connect on database target from public')
-    await place.server.query('grant connect, temporary on database target to reader with grant option')
+    await place.server.query('grant connect, temporary on database target to onlooker with grant option')
     await place.server.query(`comment on database target is E'the shop''s \\\\ own'`)
     const before = await properties('target')
     expect(before.length).toBeGreaterThan(12)

@@ -5,7 +5,8 @@ import {join} from 'node:path'
 import {guardian} from '../../support/guardian.js'
 import type {ContentRecord} from '../manifest.js'
 import {ArchiveFollower} from './archive-follower.js'
-import type {DataEntry} from './archive-toc.js'
+import {readArchiveEntries} from './archive-entries.js'
+import type {ArchiveEntry, DataEntry} from './archive-toc.js'
 import {EarlyIndexes, writeList} from './early-indexes.js'
 import {
   runRestoreTool,
@@ -18,53 +19,98 @@ import {
 export const largeTableBytes = 8 * 1024 * 1024
 
 /**
- * Restores a custom-format archive that can only be read once, from its beginning to its end, and all the same works on
- * several things at a time: definitions and rows from the stream; indexes and constraints from the table of contents
+ * Restores an archive, working on several things at a time, also one that can only be read once, from its beginning to
+ * its end (custom format): definitions and rows from the stream; indexes and constraints from the table of contents
  * alone, which is kept as it goes by: those of filled tables beside the stream, the others several at a time after it.
+ * What depends on an order comes last, one thing after the other: see `isLate`.
  * Only for archives of pg_dump up to `newestKnownMajor`.
  */
 export async function runInParts(request: RestoreToolRequest, jobs: number): Promise<RestoreToolResult> {
+  const entries = await readArchiveEntries(request.backup, request.signal)
   const folder = await mkdtemp(join(tmpdir(), 'dbbak-'))
   const unregister = guardian().folder(folder)
   try {
-    const file = join(folder, 'contents.dump')
-    const isLarge = largeTables(request.backup.entry.manifest.content)
-    const early = new EarlyIndexes(folder, file, request, jobs, isLarge)
-    const stream = new WatchedStream(file, early)
-    const data = await runRestoreTool({
-      ...request,
-      options: [...request.options, '--section=pre-data', '--section=data'],
-      onChunk: (chunk) => {
-        stream.take(chunk)
-        request.onChunk?.(chunk)
-      },
-    })
-    request.onDataEnd?.()
-    const rest = await restoreRest(request, stream, {folder, file, jobs})
-    const all = [data, ...rest]
-    return {
-      stderr: all.map(({stderr}) => stderr).join(''),
-      failure: all.find(({failure}) => failure !== undefined)?.failure,
-    }
+    const lists = {first: join(folder, 'first.list'), late: join(folder, 'late.list')}
+    const late = entries.filter(isLate)
+    await writeList(lists.first, idsOf(entries.filter((entry) => !isLate(entry))))
+    await writeList(lists.late, idsOf(late))
+    const run = {request, jobs, folder, file: join(folder, 'contents.dump'), lists, entries}
+    const {format} = request.backup.entry.manifest
+    const main = format === 'directory' ? await fromFolder(run) : await fromStream(run)
+    if (late.length === 0) return joined(main)
+    const listed = {...request, options: [...request.options, `--use-list=${lists.late}`]}
+    const last =
+      format === 'directory' ? await runRestoreTool(listed) : await runRestoreToolOnFile(listed, run.file)
+    return joined([...main, last])
   } finally {
     await rm(folder, {recursive: true, force: true})
     unregister()
   }
 }
 
-async function restoreRest(
-  request: RestoreToolRequest,
-  stream: WatchedStream,
-  {folder, file, jobs}: {folder: string; file: string; jobs: number},
-): Promise<RestoreToolResult[]> {
-  const {results, left} = await stream.end()
-  // Comments and grants, which belong to no section, go with what they are about.
-  const options = [...request.options, '--section=post-data', `--jobs=${jobs}`]
-  if (results.length > 0) {
-    const list = join(folder, 'rest.list')
-    await writeList(list, left)
-    options.push(`--use-list=${list}`)
+interface Run {
+  request: RestoreToolRequest
+  jobs: number
+  folder: string
+  /** Where the table of contents is kept. */
+  file: string
+  lists: {first: string; late: string}
+  entries: ArchiveEntry[]
+}
+
+const idsOf = (entries: ArchiveEntry[]): number[] => entries.map(({id}) => id)
+
+const privileges = new Set(['ACL', 'ACL LANGUAGE', 'DEFAULT ACL'])
+const afterPrivileges = new Set(['EVENT TRIGGER', 'MATERIALIZED VIEW DATA'])
+
+/**
+ * Privileges, and what needs them to be there: after _tocEntryRestorePass in PostgreSQL's pg_backup_archiver.c. Several
+ * jobs of pg_restore would set privileges in any order, which fails where one role grants on what it was given.
+ */
+function isLate({kind, tag, isAfterData}: ArchiveEntry): boolean {
+  if (privileges.has(kind) || afterPrivileges.has(kind)) return true
+  if (kind === 'COMMENT' || kind === 'SECURITY LABEL') return tag.startsWith('EVENT TRIGGER ')
+  return kind === 'STATISTICS DATA' && isAfterData
+}
+
+function joined(results: RestoreToolResult[]): RestoreToolResult {
+  return {
+    stderr: results.map(({stderr}) => stderr).join(''),
+    failure: results.find(({failure}) => failure !== undefined)?.failure,
   }
+}
+
+async function fromFolder({request, jobs, lists}: Run): Promise<RestoreToolResult[]> {
+  const options = [...request.options, `--jobs=${jobs}`, `--use-list=${lists.first}`]
+  return [await runRestoreTool({...request, options})]
+}
+
+async function fromStream(run: Run): Promise<RestoreToolResult[]> {
+  const {request, jobs, folder, file, lists} = run
+  const isLarge = largeTables(request.backup.entry.manifest.content)
+  const early = new EarlyIndexes(folder, file, request, jobs, isLarge)
+  const stream = new WatchedStream(file, early)
+  const data = await runRestoreTool({
+    ...request,
+    options: [...request.options, '--section=pre-data', '--section=data', `--use-list=${lists.first}`],
+    onChunk: (chunk) => {
+      stream.take(chunk)
+      request.onChunk?.(chunk)
+    },
+  })
+  request.onDataEnd?.()
+  return [data, ...(await restoreRest(run, stream))]
+}
+
+async function restoreRest(
+  {request, jobs, folder, file, entries}: Run,
+  stream: WatchedStream,
+): Promise<RestoreToolResult[]> {
+  const {results, made} = await stream.end()
+  const list = join(folder, 'rest.list')
+  // Comments, which belong to no section, go with what they are about.
+  await writeList(list, idsOf(entries.filter((entry) => !isLate(entry) && !made.has(entry.id))))
+  const options = [...request.options, '--section=post-data', `--jobs=${jobs}`, `--use-list=${list}`]
   return [...results, await runRestoreToolOnFile({...request, options}, file)]
 }
 
@@ -107,11 +153,9 @@ class WatchedStream {
     this.current = entry
   }
 
-  async end(): Promise<{results: RestoreToolResult[]; left: number[]}> {
+  async end(): ReturnType<EarlyIndexes['end']> {
     if (this.head) this.writeHead()
     this.begins(undefined) // the last one is filled too
-    const {results, made} = await this.early.end()
-    const entries = this.follower.tableOfContents?.entries ?? []
-    return {results, left: entries.map(({id}) => id).filter((id) => !made.has(id))}
+    return this.early.end()
   }
 }

@@ -12,7 +12,7 @@ import {chooseStrategy, type Strategy, type StrategyName} from './choose-strateg
 import {asFinding, throwOnErrors, type Finding} from './findings.js'
 import {examine} from './preflight-checks.js'
 import {journalFinding, readJournal, type RestoreJournal, type UnreadableJournal} from './journal.js'
-import {readArchiveEntries} from './part/archive-entries.js'
+import {readArchiveEntries} from '../archive/archive-entries.js'
 import {choosePart} from './part/choose-part.js'
 import {findPartObstacles} from './part/part-obstacles.js'
 import type {ChosenPart, Part} from './part/part.js'

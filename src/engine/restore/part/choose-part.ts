@@ -1,5 +1,5 @@
 import {DbbakError} from '../../../support/errors.js'
-import type {ArchiveEntry} from './archive-entries.js'
+import type {ArchiveEntry} from '../../archive/archive-entries.js'
 import {findHolders, readQualified} from './entry-holders.js'
 import {matchRelations, matchSchemas} from './match-names.js'
 import {nameOf, relationKinds, shown, type ChosenPart, type Part} from './part.js'

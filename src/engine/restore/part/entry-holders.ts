@@ -1,4 +1,4 @@
-import type {ArchiveEntry} from './archive-entries.js'
+import type {ArchiveEntry} from '../../archive/archive-entries.js'
 import {relationKinds, type RelationName} from './part.js'
 
 /**

@@ -1,6 +1,6 @@
 import type {Client} from 'pg'
 import {query} from '../target.js'
-import type {ArchiveEntry} from './archive-entries.js'
+import type {ArchiveEntry} from '../../archive/archive-entries.js'
 import {doomed, partParameters} from './doomed-objects.js'
 import type {ChosenPart} from './part.js'
 

@@ -1,4 +1,4 @@
-import type {ArchiveEntry} from './archive-entries.js'
+import type {ArchiveEntry} from '../../archive/archive-entries.js'
 import {shellWord} from '../../../support/shell.js'
 
 /** What of a backup is to be restored, as users type it: `sales`, `sales.orders`, `"Odd Name"`, `sales.order_*`. */

@@ -91,7 +91,6 @@ async function runPgRestore(
   {kept, jobs}: {kept: Kept; jobs: number},
   {search, events, signal}: ReplaceDeps,
 ): Promise<void> {
-  const {format} = request.backup.entry.manifest
   const environment = connection.toolEnvironment(search.env)
   const options = each((name, value) => `-c ${name}=${value}`).join(' ')
   const messages = watchMessages(signal)
@@ -103,7 +102,6 @@ async function runPgRestore(
       PGAPPNAME: toolSession,
       PGOPTIONS: [environment.PGOPTIONS, options].filter(Boolean).join(' '),
     },
-    options: [...request.options, ...(jobs > 1 && format === 'directory' ? [`--jobs=${jobs}`] : [])],
     stopAtFirstError: false, // by ourselves: some errors are known to be harmless
     signal: messages.signal,
     onMessages: pass,

@@ -18,6 +18,6 @@ export function jobsFor({entry}: StoredBackup, wanted: number | undefined): numb
   return isLarge ? Math.max(1, Math.min(mostJobs, availableParallelism())) : 1
 }
 
-/** Whether an archive that is read as a stream can be restored by several jobs all the same. */
+/** Whether an archive can be restored by several jobs: a script cannot, nor what is newer than this program. */
 export const canComeInParts = ({format, client}: Manifest): boolean =>
-  format === 'custom' && Number.parseInt(client.pgDumpVersion, 10) <= newestKnownMajor
+  format !== 'plain' && Number.parseInt(client.pgDumpVersion, 10) <= newestKnownMajor

@@ -1,9 +1,9 @@
 import {createReadStream} from 'node:fs'
 import {join} from 'node:path'
-import {DbbakError} from '../../../support/errors.js'
-import {Contents} from '../../archive/archive-contents.js'
-import {NotAnArchive, type ArchiveEntry} from '../../archive/archive-toc.js'
-import {localFolder, openArchive, type StoredBackup} from '../../archive/open-archive.js'
+import {DbbakError} from '../../support/errors.js'
+import {Contents} from './archive-contents.js'
+import {NotAnArchive, type ArchiveEntry} from './archive-toc.js'
+import {localFolder, openArchive, type StoredBackup} from './open-archive.js'
 
 export type {ArchiveEntry}
 
