@@ -92,6 +92,7 @@ class Swap implements Replacement {
         for (const statement of rest) await client.query(statement)
       })
     } catch (error) {
+      if (isTaken(error)) this.mayExist = false // somebody else's: not ours to drop
       throw notCreated(error, names.copy)
     }
   }
@@ -221,6 +222,9 @@ class Swap implements Replacement {
     })
   }
 }
+
+/** duplicate_database */
+const isTaken = (error: unknown): boolean => (error as {code?: unknown}).code === '42P04'
 
 /** A restore of the former content that was cut off is nothing of the new one. */
 const withoutJournal = (properties: DatabaseProperties): DatabaseProperties => ({
