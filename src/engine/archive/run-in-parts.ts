@@ -67,7 +67,7 @@ const afterPrivileges = new Set(['EVENT TRIGGER', 'MATERIALIZED VIEW DATA'])
  * Privileges, and what needs them to be there: after _tocEntryRestorePass in PostgreSQL's pg_backup_archiver.c. Several
  * jobs of pg_restore would set privileges in any order, which fails where one role grants on what it was given.
  */
-function isLate({kind, tag, isAfterData}: ArchiveEntry): boolean {
+export function isLate({kind, tag, isAfterData}: ArchiveEntry): boolean {
   if (privileges.has(kind) || afterPrivileges.has(kind)) return true
   if (kind === 'COMMENT' || kind === 'SECURITY LABEL') return tag.startsWith('EVENT TRIGGER ')
   return kind === 'STATISTICS DATA' && isAfterData
