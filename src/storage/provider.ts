@@ -6,10 +6,14 @@ export interface ObjectInfo {
   /** Bytes. */
   size: number
   modifiedAt: Date
+  /** Differs whenever the content does; absent where the destination keeps no such thing (a local folder). */
+  etag?: string
 }
 
 export interface PutOptions {
   signal?: AbortSignal | undefined
+  /** About how many bytes will come, if anybody can guess: a hint for how to send them, which may be wrong. */
+  expectedBytes?: number | undefined
   /** Replace an object of that name; without it a name is write-once. */
   overwrite?: boolean | undefined
 }

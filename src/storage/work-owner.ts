@@ -50,7 +50,7 @@ export function stateOf(owner: WorkOwner | undefined): 'running' | 'gone' | 'unk
   return start === owner.start ? 'running' : 'gone'
 }
 
-function thisProcess(): WorkOwner {
+export function thisProcess(): WorkOwner {
   return {
     host: encodeURIComponent(hostname()).slice(0, 80),
     place: createHash('sha256').update(placeText()).digest('hex').slice(0, 8),

@@ -13,11 +13,13 @@ import {DbbakError} from '../../src/support/errors.js'
 interface StoredObject {
   bytes: Buffer
   modifiedAt: Date
+  etag: string
 }
 
 /** A destination in memory, for tests of what is built on destinations. Keeps every promise but durability. */
 export class MemoryStorage implements StorageProvider {
   private readonly objects = new Map<string, StoredObject>()
+  private puts = 0
 
   constructor(private readonly name = 'memory') {}
 
@@ -49,7 +51,7 @@ export class MemoryStorage implements StorageProvider {
     }
     await pipeline(body, collect, signal ? {signal} : {})
     refuseTaken() // another put may have been faster
-    this.objects.set(key, {bytes: Buffer.concat(chunks), modifiedAt: new Date()})
+    this.objects.set(key, {bytes: Buffer.concat(chunks), modifiedAt: new Date(), etag: this.newEtag()})
     return this.info(key)
   }
 
@@ -95,12 +97,16 @@ export class MemoryStorage implements StorageProvider {
   damage(key: string, change: (bytes: Buffer) => Buffer): void {
     const object = this.objects.get(key)
     if (!object) throw new Error(`There is no ${key} to damage.`)
-    this.objects.set(key, {...object, bytes: change(Buffer.from(object.bytes))})
+    this.objects.set(key, {...object, bytes: change(Buffer.from(object.bytes)), etag: this.newEtag()})
   }
 
   private info(key: string): ObjectInfo {
-    const {bytes, modifiedAt} = this.objects.get(key)!
-    return {key, size: bytes.length, modifiedAt}
+    const {bytes, modifiedAt, etag} = this.objects.get(key)!
+    return {key, size: bytes.length, modifiedAt, etag}
+  }
+
+  private newEtag(): string {
+    return `"${++this.puts}"`
   }
 }
 

@@ -1,0 +1,32 @@
+import type {UploadLimits} from './object-client.js'
+
+const mebibyte = 1024 * 1024
+/** Large enough to keep a connection busy, small enough that several fit into memory. */
+const smallestPart = 8 * mebibyte
+/** Parts in flight hold no more than this together, as long as one alone does not. */
+const inFlightBytes = 40 * mebibyte
+
+/**
+ * How large a part has to be so that an object whose length nobody knows yet fits into the store's number of parts.
+ * With an expected length, parts of one size; beyond it or without one, the size doubles with every tenth of the parts:
+ * 10,000 parts hold 8 TiB then, 1,000 parts 800 GiB, and a small object still has small parts.
+ */
+export function partBytes(
+  {number, offset}: {number: number; offset: number},
+  expectedBytes: number | undefined,
+  {partBytesMin, partBytesMax, partsMax}: UploadLimits,
+): number {
+  const least = Math.max(smallestPart, partBytesMin)
+  const even = Math.max(least, wholeMebibytes((expectedBytes ?? 0) / (0.8 * partsMax)))
+  const doublings = Math.floor((number - 1) / Math.max(1, partsMax / 10))
+  const isAsExpected = expectedBytes !== undefined && offset < expectedBytes
+  const wanted = isAsExpected ? even : Math.max(even, least * 2 ** Math.min(doublings, 30))
+  return Math.min(wanted, partBytesMax)
+}
+
+/** How many parts of a size are sent at a time. */
+export function partsAtOnce(bytes: number): number {
+  return Math.max(1, Math.floor(inFlightBytes / bytes))
+}
+
+const wholeMebibytes = (bytes: number): number => Math.ceil(bytes / mebibyte) * mebibyte

@@ -1,0 +1,169 @@
+import {Readable} from 'node:stream'
+import type {ObjectClient} from './object-client.js'
+import type {Retrying} from './patience.js'
+import {StoreError} from './store-error.js'
+
+export interface ReceiveRequest {
+  client: ObjectClient
+  retrying: Retrying
+  name: string
+  /** First and last byte wanted; the last may lie beyond the end. */
+  start: number
+  end: number
+  signal: AbortSignal | undefined
+  /** What a failure is told as. */
+  explain: (error: unknown) => unknown
+}
+
+const mebibyte = 1024 * 1024
+/** Small objects come with one request, and large ones begin early. */
+const firstBytes = mebibyte
+const windowBytes = 8 * mebibyte
+/** One connection to a far store is slower than the line. */
+const windowsAtOnce = 4
+/** So that whoever reads can begin with a piece before it has the next. */
+const pieceBytes = 256 * 1024
+
+/**
+ * The bytes of an object, fetched in ranges, several ahead of the reader. A range that breaks off goes on at the byte
+ * where it broke, and only while the object is still the same.
+ */
+export async function receive(request: ReceiveRequest): Promise<Readable> {
+  const {start, end} = request
+  const stop = new AbortController()
+  const signal = request.signal ? AbortSignal.any([request.signal, stop.signal]) : stop.signal
+  const first = await beginning({...request, end: Math.min(end, start + firstBytes - 1)}, signal)
+  return new ObjectReader({...request, end: Math.min(end, first.size - 1)}, first, {stop, signal})
+}
+
+interface Beginning {
+  bytes: Buffer
+  /** Of the whole object. */
+  size: number
+  etag: string | undefined
+}
+
+async function beginning(request: ReceiveRequest, signal: AbortSignal): Promise<Beginning> {
+  const known: {size?: number; etag?: string} = {}
+  try {
+    const bytes = await fetchRange({...request, known}, signal)
+    return {bytes, size: known.size ?? bytes.length, etag: known.etag}
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.trouble !== 'beyond-end') throw error
+    return {bytes: Buffer.alloc(0), size: error.size ?? 0, etag: undefined}
+  }
+}
+
+interface RangeRequest extends ReceiveRequest {
+  /** Filled in by the first answer; every later one has to be of the same object. */
+  known: {size?: number; etag?: string | undefined}
+}
+
+async function fetchRange(request: RangeRequest, signal: AbortSignal): Promise<Buffer> {
+  const {client, retrying, name, start, end, known} = request
+  const patience = retrying.begin(signal)
+  const bytes = Buffer.allocUnsafeSlow(end - start + 1)
+  let at = 0
+  for (;;) {
+    try {
+      const answer = await client.get(name, {start: start + at, end, etag: known.etag}, signal)
+      known.etag ??= answer.etag
+      known.size ??= answer.size
+      const wanted = Math.min(bytes.length, answer.size - start)
+      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+        if (at + chunk.length > wanted)
+          throw new StoreError('failed', 'the store sent more than it was asked for')
+        at += chunk.copy(bytes, at)
+        patience.progressed()
+      }
+      if (at === wanted) return bytes.subarray(0, wanted)
+      throw new StoreError('transient', `the answer ended ${wanted - at} bytes early`)
+    } catch (error) {
+      await patience.afterFailure(error)
+    }
+  }
+}
+
+interface Ending {
+  stop: AbortController
+  signal: AbortSignal
+}
+
+/** Gives the windows in order while the next ones are being fetched. */
+class ObjectReader extends Readable {
+  private readonly windows: Promise<Buffer>[] = []
+  private pieces: Buffer[]
+  private next: number
+  private readonly known: RangeRequest['known']
+  private isReading = false
+
+  constructor(
+    private readonly request: ReceiveRequest,
+    first: Beginning,
+    private readonly ending: Ending,
+  ) {
+    super({highWaterMark: pieceBytes})
+    this.pieces = piecesOf(first.bytes)
+    this.next = request.start + first.bytes.length
+    this.known = {size: first.size, etag: first.etag}
+    request.signal?.addEventListener('abort', this.onAbort, {once: true})
+    if (request.signal?.aborted) this.onAbort()
+  }
+
+  override _read(): void {
+    if (this.isReading) return
+    this.isReading = true
+    void this.give().then(
+      () => (this.isReading = false),
+      (error: unknown) => this.destroy(this.errorFor(error)),
+    )
+  }
+
+  private async give(): Promise<void> {
+    this.fetchAhead()
+    for (;;) {
+      if (this.pieces.length === 0) {
+        const window = this.windows.shift()
+        if (!window) return void this.push(null)
+        this.pieces = piecesOf(await window)
+        this.fetchAhead()
+      }
+      const piece = this.pieces.shift()
+      if (piece && !this.push(piece)) return
+    }
+  }
+
+  private fetchAhead(): void {
+    const {end} = this.request
+    while (this.windows.length < windowsAtOnce && this.next <= end && !this.destroyed) {
+      const start = this.next
+      this.next = Math.min(end + 1, start + windowBytes)
+      const range = {...this.request, start, end: this.next - 1, known: this.known}
+      const window = fetchRange(range, this.ending.signal)
+      window.catch(() => {}) // told when its turn comes; that it failed is not to end the process before
+      this.windows.push(window)
+    }
+  }
+
+  private errorFor(error: unknown): Error {
+    const {signal} = this.request
+    const told = signal?.aborted ? (signal.reason as unknown) : this.request.explain(error)
+    return told instanceof Error ? told : new Error(String(told))
+  }
+
+  private readonly onAbort = () => this.destroy(this.request.signal?.reason as Error)
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.request.signal?.removeEventListener('abort', this.onAbort)
+    this.ending.stop.abort()
+    this.windows.length = 0
+    this.pieces = []
+    callback(error)
+  }
+}
+
+function piecesOf(bytes: Buffer): Buffer[] {
+  const pieces: Buffer[] = []
+  for (let at = 0; at < bytes.length; at += pieceBytes) pieces.push(bytes.subarray(at, at + pieceBytes))
+  return pieces
+}
