@@ -1,5 +1,6 @@
 import {execFileSync} from 'node:child_process'
-import {readdirSync, rmSync} from 'node:fs'
+import {existsSync, readdirSync, readFileSync, rmSync} from 'node:fs'
+import {join} from 'node:path'
 import {setTimeout as delay} from 'node:timers/promises'
 
 /** Guardians of ended workers may need a moment: a server is given five seconds before it is killed. */
@@ -11,11 +12,21 @@ const patienceMs = 20_000
 export default async function checkNothingIsLeft(): Promise<void> {
   const folder = process.env.DBBAK_TEST_RUN_FOLDER
   if (!folder) return
+  stopSharedS3Server(join(folder, 's3-server'))
   const left = await leftAfter(folder, Date.now() + patienceMs)
   for (const {pid} of left.processes) process.kill(pid, 'SIGKILL')
   rmSync(folder, {recursive: true, force: true, maxRetries: 10, retryDelay: 200})
   const names = [...left.processes.map(({pid, command}) => `process ${pid}: ${command}`), ...left.folders]
   if (names.length > 0) throw new Error(`The tests left behind:\n  ${names.join('\n  ')}`)
+}
+
+/** The server that the tests shared (s3-server.ts starts it; nothing of ours can be imported here). */
+function stopSharedS3Server(folder: string): void {
+  if (existsSync(join(folder, 'ceph')))
+    execFileSync(join(import.meta.dirname, 'ceph', 'cluster.sh'), ['stop', join(folder, 'ceph')])
+  if (!existsSync(join(folder, 'ready'))) return
+  const {container} = JSON.parse(readFileSync(join(folder, 'ready'), 'utf8')) as {container?: string}
+  if (container !== undefined) execFileSync('docker', ['rm', '--force', '--volumes', container])
 }
 
 interface Left {
