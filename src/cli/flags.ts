@@ -12,6 +12,11 @@ export const fromFlag = Flags.string({
   helpValue: 'DEST',
 })
 
+export const bandwidthLimitFlag = Flags.string({
+  description: 'Send and receive at most so many bytes a second (20MB, 800kB).',
+  helpValue: 'RATE',
+})
+
 export const scratchFlag = Flags.string({
   description:
     'Where restore tests run: auto, url (TEST_DATABASE_URL), local, embedded (a server from npm), or none.',

@@ -1,7 +1,7 @@
 import {Flags} from '@oclif/core'
 import {DbbakCommand} from '../cli/command.js'
 import {downloadConsent} from '../cli/download-question.js'
-import {databaseUrlFlag, levelFlag, patterns, scratchFlag} from '../cli/flags.js'
+import {bandwidthLimitFlag, databaseUrlFlag, levelFlag, patterns, scratchFlag} from '../cli/flags.js'
 import {backupPlan, backupSummary} from '../cli/show-backup.js'
 import {verifySummary} from '../cli/show-verify.js'
 import type {BackupOptions} from '../library/take-backup.js'
@@ -16,6 +16,7 @@ export default class Backup extends DbbakCommand {
     'DATABASE_URL=postgresql://app@db.internal/shop <%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --format directory --jobs 4 --to /mnt/backups',
     '<%= config.bin %> <%= command.id %> --exclude-table-data audit_log --label "before migration 42"',
+    '<%= config.bin %> <%= command.id %> --to ./backups --to s3://backups/shop --bandwidth-limit 20MB',
     '<%= config.bin %> <%= command.id %> --verify restore --json',
   ]
   static override exitCodes = [3, 4, 5, 8, 9, 11] as const
@@ -44,6 +45,10 @@ export default class Backup extends DbbakCommand {
       multipleNonGreedy: true,
       helpValue: 'DEST',
     }),
+    upload: Flags.boolean({
+      description: 'Also to the buckets that AWS_S3_BUCKET, GCS_BUCKET and AZURE_STORAGE_CONTAINER name.',
+    }),
+    'bandwidth-limit': bandwidthLimitFlag,
     schema: patterns('n', 'Only these schemas.'),
     'exclude-schema': patterns('N', 'All but these schemas.'),
     table: patterns('t', 'Only these tables.'),
@@ -82,6 +87,8 @@ export default class Backup extends DbbakCommand {
       compress: flags.compress,
       jobs: flags.jobs,
       to: flags.to,
+      upload: flags.upload,
+      bandwidthLimit: flags['bandwidth-limit'],
       schemas: flags.schema,
       excludeSchemas: flags['exclude-schema'],
       tables: flags.table,

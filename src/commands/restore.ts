@@ -1,7 +1,7 @@
 import {Args, Flags} from '@oclif/core'
 import {DbbakCommand} from '../cli/command.js'
 import {askToType} from '../cli/confirm.js'
-import {databaseUrlFlag, fromFlag} from '../cli/flags.js'
+import {bandwidthLimitFlag, databaseUrlFlag, fromFlag} from '../cli/flags.js'
 import {planText, restoreSummary} from '../cli/show-restore.js'
 import type {RestoreOptions} from '../library/restore-backup.js'
 
@@ -24,6 +24,7 @@ export default class Restore extends DbbakCommand {
     latest: Flags.boolean({description: 'The newest backup.', exclusive: ['at']}),
     at: Flags.string({description: 'The newest backup that is not newer than this time.', helpValue: 'TIME'}),
     from: fromFlag,
+    'bandwidth-limit': bandwidthLimitFlag,
     'database-url': databaseUrlFlag,
     strategy: Flags.string({
       description:
@@ -106,6 +107,7 @@ export default class Restore extends DbbakCommand {
       latest: flags.latest,
       at: flags.at,
       from: flags.from,
+      bandwidthLimit: flags['bandwidth-limit'],
       databaseUrl: flags['database-url'],
       strategy: flags.strategy as RestoreOptions['strategy'],
       jobs: flags.jobs,

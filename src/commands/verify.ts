@@ -1,7 +1,7 @@
 import {Args, Flags} from '@oclif/core'
 import {DbbakCommand} from '../cli/command.js'
 import {downloadConsent} from '../cli/download-question.js'
-import {fromFlag, levelFlag, scratchFlag} from '../cli/flags.js'
+import {bandwidthLimitFlag, fromFlag, levelFlag, scratchFlag} from '../cli/flags.js'
 import {verifySummary} from '../cli/show-verify.js'
 import type {VerifyOptions} from '../library/verify-backups.js'
 
@@ -24,6 +24,7 @@ export default class Verify extends DbbakCommand {
     latest: Flags.boolean({description: 'The newest backup.', exclusive: ['all']}),
     all: Flags.boolean({description: 'Every backup; goes on after a failure.'}),
     from: fromFlag,
+    'bandwidth-limit': bandwidthLimitFlag,
     level: levelFlag,
     scratch: scratchFlag,
     'test-database-url': Flags.string({
@@ -41,6 +42,7 @@ export default class Verify extends DbbakCommand {
       latest: flags.latest,
       all: flags.all,
       from: flags.from,
+      bandwidthLimit: flags['bandwidth-limit'],
       level: flags.level as VerifyOptions['level'],
       scratch: flags.scratch as VerifyOptions['scratch'],
       testDatabaseUrl: flags['test-database-url'],

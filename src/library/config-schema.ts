@@ -2,6 +2,50 @@ import {z} from 'zod'
 import {DbbakError} from '../support/errors.js'
 import {nearestName} from '../support/nearest-name.js'
 
+const text = z.string().min(1)
+
+const s3Schema = z.strictObject({
+  endpoint: text.optional().describe('Of an S3-compatible store; without it AWS.'),
+  region: text.optional(),
+  pathStyle: z
+    .boolean()
+    .optional()
+    .describe('The bucket in the path; the default where an endpoint is given.'),
+  storageClass: text.optional().describe('For example STANDARD_IA.'),
+  encryption: z
+    .enum(['AES256', 'aws:kms', 'aws:kms:dsse'])
+    .optional()
+    .describe("The store's own encryption."),
+  kmsKeyId: text.optional(),
+  objectLock: z
+    .strictObject({mode: z.enum(['GOVERNANCE', 'COMPLIANCE']), days: z.number().int().positive()})
+    .optional()
+    .describe('How long nobody may remove a backup; the bucket needs object lock.'),
+  tags: z.record(text, z.string()).optional(),
+  maxParts: z
+    .number()
+    .int()
+    .min(10)
+    .max(10_000)
+    .optional()
+    .describe('For stores that take fewer than 10,000.'),
+})
+
+const gcsSchema = z.strictObject({
+  keyFile: text.optional().describe('A service account key, instead of the application default credentials.'),
+  projectId: text.optional(),
+  storageClass: text.optional().describe('For example NEARLINE.'),
+  kmsKeyName: text.optional(),
+})
+
+const azureSchema = z.strictObject({
+  connectionString: text.optional().describe('From the environment: ${AZURE_STORAGE_CONNECTION_STRING}.'),
+  account: text.optional().describe('With the default credential chain, or with `sas`.'),
+  sas: text.optional().describe('From the environment: ${AZURE_STORAGE_SAS_TOKEN}.'),
+  endpoint: text.optional(),
+  tier: z.enum(['Hot', 'Cool', 'Cold', 'Archive']).optional(),
+})
+
 /** A config file's settings, as documented for people and, through {@link configJsonSchema}, for editors. */
 export const configSchema = z.strictObject({
   $schema: z.string().optional().describe('Where editors find the schema of this file.'),
@@ -46,6 +90,18 @@ export const configSchema = z.strictObject({
   label: z.string().min(1).optional().describe('A remark that is kept in the manifest.'),
   lockTimeout: z.string().min(1).optional().describe('How long to wait for a locked table, for example 30s.'),
   cacheDir: z.string().min(1).optional().describe('Where downloaded server programs are kept.'),
+  upload: z
+    .boolean()
+    .optional()
+    .describe('Also to the buckets that AWS_S3_BUCKET, GCS_BUCKET and AZURE_STORAGE_CONTAINER name.'),
+  bandwidthLimit: text.optional().describe('Bytes a second to and from destinations, for example 20MB.'),
+  retryFor: text
+    .optional()
+    .describe('How long a store that does not answer is tried again, for example 5min.'),
+  stallTimeout: text.optional().describe('When a silent connection is given up, for example 30s.'),
+  s3: s3Schema.optional().describe('How objects are kept at s3:// destinations.'),
+  gcs: gcsSchema.optional().describe('How objects are kept at gs:// destinations.'),
+  azure: azureSchema.optional().describe('How objects are kept at azblob:// destinations.'),
 })
 
 export type Config = z.infer<typeof configSchema>
@@ -82,12 +138,23 @@ function withNumbers(value: unknown): unknown {
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string[] {
-  if (issue.code === 'unrecognized_keys') return issue.keys.map(describeUnknownKey)
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => describeUnknownKey(key, issue.path.map(String)))
   const place = issue.path.join('.') || 'the file'
   return [`${place}: ${issue.message.charAt(0).toLowerCase()}${issue.message.slice(1)}`]
 }
 
-function describeUnknownKey(key: string): string {
-  const nearest = nearestName(key, Object.keys(configSchema.shape))
-  return nearest === undefined ? `unknown key "${key}"` : `unknown key "${key}" (did you mean "${nearest}"?)`
+function describeUnknownKey(key: string, path: string[]): string {
+  const nearest = nearestName(key, keysAt(path))
+  const name = [...path, key].join('.')
+  return nearest === undefined
+    ? `unknown key "${name}"`
+    : `unknown key "${name}" (did you mean "${nearest}"?)`
+}
+
+/** The keys that may stand at a place of the file. */
+function keysAt(path: string[]): string[] {
+  const groups: Record<string, z.ZodObject> = {s3: s3Schema, gcs: gcsSchema, azure: azureSchema}
+  const group = path.length === 0 ? configSchema : groups[path[0] ?? '']
+  return path.length > 1 || !group ? [] : Object.keys(group.shape)
 }

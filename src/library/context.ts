@@ -3,10 +3,13 @@ import {describeConnection, type ConnectionDescription} from '../postgres/connec
 import type {ToolSearch} from '../postgres/client-tools.js'
 import {openProvider} from '../storage/open-provider.js'
 import type {StorageProvider} from '../storage/provider.js'
+import {throttled, Valve, type Valves} from '../storage/throttled.js'
 import {silent, type Events} from '../engine/events.js'
+import {parseByteRate} from '../support/byte-rate.js'
 import {systemClock, type Clock} from '../support/clock.js'
+import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
-import {loadSettings, type Setting, type Settings} from './settings.js'
+import {loadSettings, type LoadedSettings, type Setting} from './settings.js'
 
 /** What every operation of the library takes. */
 export interface RunOptions {
@@ -21,11 +24,13 @@ export interface RunOptions {
   /** Ends the operation; what it began is cleaned up. */
   signal?: AbortSignal
   clock?: Clock
+  /** Bytes a second to and from destinations: `20MB`; by default as fast as can be. */
+  bandwidthLimit?: string | undefined
 }
 
 /** The composition root: options, environment and config file turned into what the engine works on. */
 export interface Context {
-  settings: Settings
+  settings: LoadedSettings
   env: Record<string, string | undefined>
   cwd: string
   homeFolder: string
@@ -33,6 +38,8 @@ export interface Context {
   signal: AbortSignal
   clock: Clock
   search: ToolSearch
+  /** What all destinations of this run pass together; made with the first. */
+  valves?: Valves | undefined
 }
 
 /** @param flags options by the names of the command line's flags: they go before everything else */
@@ -42,7 +49,8 @@ export async function openContext(
 ): Promise<Context> {
   const env = options.env ?? process.env
   const cwd = options.cwd ?? process.cwd()
-  const settings = await loadSettings({env, cwd, config: options.config, flags})
+  const given = {'bandwidth-limit': options.bandwidthLimit, ...flags}
+  const settings = await loadSettings({env, cwd, config: options.config, flags: given})
   return {
     settings,
     env,
@@ -102,11 +110,8 @@ function userName(env: Record<string, string | undefined>): string {
   }
 }
 
-export async function openStores(
-  context: Pick<Context, 'cwd'>,
-  destinations: string[],
-): Promise<StorageProvider[]> {
-  return Promise.all(destinations.map((destination) => openProvider(destination, {cwd: context.cwd})))
+export async function openStores(context: Context, destinations: string[]): Promise<StorageProvider[]> {
+  return Promise.all(destinations.map((destination) => openStore(context, destination)))
 }
 
 /** Works with destinations and lets go of them, whatever happens. */
@@ -118,11 +123,30 @@ export async function usingStores<T>(stores: StorageProvider[], work: () => Prom
   }
 }
 
-export async function openStore(
-  context: Pick<Context, 'cwd'>,
-  destination: string,
-): Promise<StorageProvider> {
-  return openProvider(destination, {cwd: context.cwd})
+export async function openStore(context: Context, destination: string): Promise<StorageProvider> {
+  const {settings, cwd, env} = context
+  const store = await openProvider(destination, {
+    cwd,
+    ...settings.stores,
+    request: {
+      env,
+      retryForMs: retryForMs(context),
+      stallMs: parseDuration(settings.stallTimeout.value, settings.stallTimeout.source, longestTimeoutMs),
+    },
+  })
+  context.valves ??= valvesOf(settings.bandwidthLimit)
+  return context.valves ? throttled(store, context.valves) : store
+}
+
+/** How long a store that does not answer is tried again, in milliseconds. */
+export function retryForMs({settings: {retryFor}}: Context): number {
+  return parseDuration(retryFor.value, retryFor.source)
+}
+
+function valvesOf({value, source}: Setting<string | undefined>): Valves | undefined {
+  if (value === undefined) return undefined
+  const rate = parseByteRate(value, source)
+  return {sending: new Valve(rate), receiving: new Valve(rate)}
 }
 
 /** Where backups are looked for: `from`, else the first of the destinations that backups go to. */

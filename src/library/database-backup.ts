@@ -11,8 +11,6 @@ export interface DatabaseBackupOptions extends Omit<BackupOptions, 'compress'> {
   compress?: boolean | string
   /** Days after which `prune` removes backups. */
   retention?: number
-  /** Store in the cloud destinations of the environment as well. */
-  upload?: boolean
 }
 
 /**
@@ -34,15 +32,6 @@ export class DatabaseBackup {
 
   /** Takes a backup. */
   async createBackup(run: Pick<RunOptions, 'events' | 'signal'> = {}): Promise<BackupResult> {
-    if (this.options.upload) {
-      throw new DbbakError(
-        'DESTINATION_NOT_SUPPORTED',
-        'This version keeps backups in local folders; upload is not offered yet.',
-        {
-          suggestions: ['Pass upload: false.'],
-        },
-      )
-    }
     return takeBackup({...this.backupOptions(), ...run})
   }
 
@@ -59,7 +48,7 @@ export class DatabaseBackup {
   }
 
   private backupOptions(): BackupOptions {
-    const {compress, retention: _, upload: __, ...options} = this.options
+    const {compress, retention: _, ...options} = this.options
     if (compress === undefined || compress === true) return options
     return {...options, compress: compress === false ? 'none' : compress}
   }

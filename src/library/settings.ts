@@ -4,6 +4,7 @@ import {DbbakError} from '../support/errors.js'
 import {type ConfigFile, type Environment, loadConfigFile} from './config-file.js'
 import type {Config} from './config-schema.js'
 import {redactSecrets} from './redaction.js'
+import {storeSettings, uploadDestinations, type StoreSettings} from './store-settings.js'
 
 /** A value and where it came from: a flag, an environment variable, the config file's name, `default`, `not set`. */
 export interface Setting<T> {
@@ -31,8 +32,21 @@ export interface Settings {
   label: Setting<string | undefined>
   lockTimeout: Setting<string | undefined>
   cacheDir: Setting<string>
+  /** Whether backups also go to the buckets that the environment names; `destinations` has them already. */
+  upload: Setting<boolean>
+  /** Bytes a second, as written (`20MB`); undefined is as fast as can be. */
+  bandwidthLimit: Setting<string | undefined>
+  /** How long a store that does not answer is tried again. */
+  retryFor: Setting<string>
+  /** When a connection on which nothing moves is given up. */
+  stallTimeout: Setting<string>
   /** The config file in force. */
   configFile: Setting<string | undefined>
+}
+
+/** The settings, and what comes with them that is shown nowhere. */
+export interface LoadedSettings extends Settings {
+  stores: StoreSettings
 }
 
 export interface SettingsFrom {
@@ -49,10 +63,11 @@ export interface SettingsFrom {
  * Finds out what is set, and where.
  * @throws DbbakError CONFIG_INVALID
  */
-export async function loadSettings(from: SettingsFrom): Promise<Settings> {
+export async function loadSettings(from: SettingsFrom): Promise<LoadedSettings> {
   const file = await loadConfigFile({named: namedConfig(from), cwd: from.cwd, env: from.env})
   const {find, findNumber} = lookUp(from, file)
   const backupDir = find<string>('backupDir', {variable: 'BACKUP_DIR', otherwise: './backups'})
+  const upload = find<boolean>('upload', {flag: 'upload', otherwise: false})
   return {
     databaseUrl: orLibpq(
       find<string | undefined>('databaseUrl', {flag: 'database-url', variable: 'DATABASE_URL'}),
@@ -60,7 +75,12 @@ export async function loadSettings(from: SettingsFrom): Promise<Settings> {
     ),
     testDatabaseUrl: find('testDatabaseUrl', {flag: 'test-database-url', variable: 'TEST_DATABASE_URL'}),
     backupDir,
-    destinations: find('to', {flag: 'to', otherwise: [backupDir.value], otherwiseSource: backupDir.source}),
+    destinations: withUploads(
+      find('to', {flag: 'to', otherwise: [backupDir.value], otherwiseSource: backupDir.source}),
+      upload,
+      from.env,
+    ),
+    upload,
     retentionDays: findNumber('retentionDays', {
       flag: 'keep-days',
       variable: 'RETENTION_DAYS',
@@ -75,12 +95,25 @@ export async function loadSettings(from: SettingsFrom): Promise<Settings> {
     label: find('label', {flag: 'label'}),
     lockTimeout: find('lockTimeout', {flag: 'lock-timeout'}),
     cacheDir: find('cacheDir', {variable: 'DBBAK_CACHE_DIR', otherwise: defaultCacheDir(from.env)}),
+    bandwidthLimit: find('bandwidthLimit', {flag: 'bandwidth-limit', variable: 'DBBAK_BANDWIDTH_LIMIT'}),
+    retryFor: find('retryFor', {variable: 'DBBAK_RETRY_FOR', otherwise: '5min'}),
+    stallTimeout: find('stallTimeout', {variable: 'DBBAK_STALL_TIMEOUT', otherwise: '30s'}),
     configFile: configFileSetting(from, file),
+    stores: storeSettings(from.env, file?.config ?? {}),
   }
 }
 
+function withUploads(to: Setting<string[]>, upload: Setting<boolean>, env: Environment): Setting<string[]> {
+  if (!upload.value) return to
+  const added = uploadDestinations(env).filter((destination) => !to.value.includes(destination))
+  return {value: [...to.value, ...added], source: `${to.source}, ${upload.source}`}
+}
+
 /** The settings as `doctor` prints them: one line each, no secret in any of them. */
-export function describeSettings(settings: Settings): {name: string; value: string; source: string}[] {
+export function describeSettings({
+  stores: _,
+  ...settings
+}: LoadedSettings): {name: string; value: string; source: string}[] {
   return Object.entries(settings).map(([name, setting]: [string, Setting<Described>]) => ({
     name,
     value: describeValue(setting.value),
@@ -88,7 +121,7 @@ export function describeSettings(settings: Settings): {name: string; value: stri
   }))
 }
 
-type Described = string | number | string[] | undefined
+type Described = string | number | boolean | string[] | undefined
 
 function describeValue(value: Described): string {
   if (value === undefined) return '-'

@@ -8,7 +8,15 @@ import {
 import type {Selection} from '../engine/manifest.js'
 import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
-import {openContext, openDatabase, openStores, usingStores, type Context, type RunOptions} from './context.js'
+import {
+  openContext,
+  openDatabase,
+  openStores,
+  retryForMs,
+  usingStores,
+  type Context,
+  type RunOptions,
+} from './context.js'
 
 export interface BackupOptions extends RunOptions {
   /** The database to back up; DATABASE_URL or libpq's variables by default. */
@@ -20,6 +28,8 @@ export interface BackupOptions extends RunOptions {
   jobs?: number | undefined
   /** Destinations: paths or URLs; BACKUP_DIR by default. */
   to?: string[] | undefined
+  /** Also to the buckets that AWS_S3_BUCKET, GCS_BUCKET and AZURE_STORAGE_CONTAINER name. */
+  upload?: boolean | undefined
   schemas?: string[] | undefined
   excludeSchemas?: string[] | undefined
   tables?: string[] | undefined
@@ -56,6 +66,7 @@ async function open(options: BackupOptions): Promise<{request: BackupRequest; de
     compress: options.compress,
     jobs: options.jobs,
     to: options.to,
+    upload: options.upload,
     content: options.content,
     label: options.label,
     name: options.name,
@@ -67,7 +78,16 @@ async function open(options: BackupOptions): Promise<{request: BackupRequest; de
   const stores = await openStores(context, settings.destinations.value)
   return {
     request: requestOf(options, context),
-    deps: {connection, stores, search, events, clock, signal, version},
+    deps: {
+      connection,
+      stores,
+      search,
+      events,
+      clock,
+      signal,
+      version,
+      stalledAfterMs: 2 * retryForMs(context),
+    },
   }
 }
 

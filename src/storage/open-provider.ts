@@ -3,6 +3,9 @@ import {join, resolve} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import {DbbakError, messageOf} from '../support/errors.js'
 import {LocalStorage} from './local.js'
+import {isObjectName} from './object-name.js'
+import type {ObjectClient} from './objects/object-client.js'
+import type {AzureOptions, GcsOptions, RequestOptions, S3Options} from './objects/store-options.js'
 import type {StorageProvider} from './provider.js'
 
 /** What a destination's text says. */
@@ -13,27 +16,43 @@ export type Destination =
 export interface OpenOptions {
   /** What a relative path is relative to. */
   cwd: string
+  request: RequestOptions
+  s3: S3Options
+  gcs: GcsOptions
+  azure: AzureOptions
 }
 
 /**
- * The provider of a destination; nothing is created or contacted yet.
- * @throws DbbakError DESTINATION_INVALID, DESTINATION_NOT_SUPPORTED
+ * The provider of a destination; nothing is created or contacted yet. A cloud's SDK is loaded only with the first
+ * destination that needs it.
+ * @throws DbbakError DESTINATION_INVALID, or what is wrong with the settings of its store
  */
-// Asynchronous because a provider with a heavy SDK is imported only when it is asked for.
-// eslint-disable-next-line @typescript-eslint/require-await
 export async function openProvider(destination: string, options: OpenOptions): Promise<StorageProvider> {
   const parsed = parseDestination(destination)
   if (parsed.kind === 'local') return new LocalStorage(resolve(options.cwd, parsed.path))
-  throw new DbbakError(
-    'DESTINATION_NOT_SUPPORTED',
-    `This version keeps backups in local folders; ${parsed.kind}:// destinations cannot be used.`,
-    {
-      suggestions: [
-        'dbbak backup --to ./backups',
-        'Copy the folder to the bucket with a tool of your cloud.',
-      ],
-    },
-  )
+  const {prefix} = parsed
+  try {
+    const client = await openClient(parsed, options)
+    const {ObjectStorage} = await import('./objects/object-storage.js')
+    return new ObjectStorage(client, {prefix, retryForMs: options.request.retryForMs})
+  } catch (error) {
+    const {destinationError} = await import('./objects/destination-error.js')
+    throw destinationError(error, {place: `${parsed.kind}://${parsed.bucket}/${prefix}`})
+  }
+}
+
+async function openClient(
+  {kind, bucket}: Exclude<Destination, {kind: 'local'}>,
+  {request, s3, gcs, azure}: OpenOptions,
+): Promise<ObjectClient> {
+  switch (kind) {
+    case 's3':
+      return (await import('./s3/s3-client.js')).openS3Client(bucket, s3, request)
+    case 'gs':
+      return (await import('./gcs/gcs-client.js')).openGcsClient(bucket, gcs, request)
+    case 'azblob':
+      return (await import('./azure/azure-client.js')).openAzureClient(bucket, azure, request)
+  }
 }
 
 /**
@@ -95,7 +114,12 @@ function bucketOf(text: string, scheme: string): {bucket: string; prefix: string
     const place = scheme === 'azblob' ? 'container' : 'bucket'
     throw invalid(`A ${scheme} destination is written ${scheme}://${place}/prefix, without credentials.`)
   }
-  return {bucket: match[1] ?? '', prefix: (match[2] ?? '').replace(/^\/+|\/+$/g, '')}
+  const prefix = (match[2] ?? '').replace(/^\/+|\/+$/g, '')
+  if (prefix !== '' && !isObjectName(prefix, 'linux'))
+    throw invalid(
+      `The prefix of a ${scheme} destination holds a part that no name may have (empty, . or ..).`,
+    )
+  return {bucket: match[1] ?? '', prefix}
 }
 
 function invalid(sentence: string, cause?: unknown): DbbakError {

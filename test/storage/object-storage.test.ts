@@ -1,7 +1,8 @@
 import {expect, test} from '@jest/globals'
 import {randomBytes} from 'node:crypto'
-import {Readable} from 'node:stream'
+import {PassThrough, Readable, Writable} from 'node:stream'
 import {buffer, text} from 'node:stream/consumers'
+import {pipeline} from 'node:stream/promises'
 import type {StoreTrouble} from '../../src/storage/objects/store-error.js'
 import {StoreError} from '../../src/storage/objects/store-error.js'
 import {ObjectStorage} from '../../src/storage/objects/object-storage.js'
@@ -217,6 +218,24 @@ test('a download that breaks goes on at the byte where it broke', async () => {
   await store.put('large', inChunks(bytes, mebibyte))
   expect(sha256(await buffer(await store.get('large')))).toBe(sha256(bytes))
   expect(client.requests.filter((request) => request === 'get').length).toBeGreaterThan(20)
+})
+
+test('a reader that comes and goes gets everything, however small its bites', async () => {
+  const {store} = opened()
+  const bytes = randomBytes(20 * mebibyte)
+  await store.put('large', inChunks(bytes, mebibyte))
+  const stream = await store.get('large')
+  const read: Buffer[] = []
+  const sink = new Writable({
+    highWaterMark: 1,
+    write(chunk: Buffer, _encoding, done) {
+      read.push(chunk)
+      if (read.length % 3) setImmediate(done)
+      else done()
+    },
+  })
+  await pipeline(stream, new PassThrough({highWaterMark: 1_000_000}), sink)
+  expect(sha256(Buffer.concat(read))).toBe(sha256(bytes))
 })
 
 test('an object that is replaced while it is read is not mixed with the new one', async () => {

@@ -8,6 +8,9 @@ import {pathToFileURL} from 'node:url'
 import {openProvider, parseDestination} from '../../src/storage/open-provider.js'
 import {keys} from './contract-support.js'
 
+const request = {retryForMs: 1000, stallMs: 1000, env: {}}
+const options = (cwd: string) => ({cwd, request, s3: {}, gcs: {}, azure: {}})
+
 describe('a destination is written as', () => {
   test.each([
     ['./backups', {kind: 'local', path: './backups'}],
@@ -45,6 +48,9 @@ describe('a destination is written as', () => {
     'file:///x#y',
     'file:///a%2Fb',
     '~somebody/x',
+    's3://bucket/../x',
+    'azblob://container/a//b',
+    'gs://bucket/.dbbak-work/x',
     'nul\0byte',
   ])('but not as %j', (text) => {
     expect(() => parseDestination(text)).toThrow(
@@ -74,7 +80,7 @@ describe('opening a destination', () => {
   afterEach(() => rm(cwd, {recursive: true, force: true}))
 
   test('a relative path is relative to the given folder, and opening or listing it creates nothing', async () => {
-    const store = await openProvider('./backups', {cwd})
+    const store = await openProvider('./backups', options(cwd))
     expect(store.describe()).toBe(join(cwd, 'backups'))
     expect(await keys(store)).toEqual([])
     expect(existsSync(join(cwd, 'backups'))).toBe(false)
@@ -84,19 +90,23 @@ describe('opening a destination', () => {
 
   test('a file URL and a path lead to the same place', async () => {
     const path = join(cwd, 'a b#c')
-    const store = await openProvider(pathToFileURL(path).href, {cwd: '/'})
+    const store = await openProvider(pathToFileURL(path).href, options('/'))
     expect(store.describe()).toBe(path)
   })
 
-  test.each(['s3://bucket/x', 'gs://bucket', 'azblob://container'])(
-    '%s is refused as not supported yet',
-    async (text) => {
-      await expect(openProvider(text, {cwd})).rejects.toMatchObject({
-        code: 'DESTINATION_NOT_SUPPORTED',
-        exitCode: 2,
-        message: expect.stringContaining('local folders'),
-        suggestions: expect.arrayContaining(['dbbak backup --to ./backups']),
-      })
-    },
-  )
+  test.each([
+    [
+      's3://bucket/x',
+      {s3: {endpoint: 'http://127.0.0.1:1', credentials: {accessKeyId: 'a', secretAccessKey: 'b'}}},
+    ],
+    ['gs://bucket', {gcs: {emulator: 'http://127.0.0.1:1'}}],
+    [
+      'azblob://container/a/b',
+      {azure: {account: 'x', sas: 'sv=1&sig=secret', endpoint: 'http://127.0.0.1:1/x'}},
+    ],
+  ])('%s is a bucket, which nothing is asked of until it is used', async (text, more) => {
+    const store = await openProvider(text, {...options(cwd), ...more})
+    expect(store.describe()).toBe(text)
+    await store.close()
+  })
 })

@@ -11,10 +11,11 @@ import {startDump, type DumpRequest, type ToolContext} from '../../postgres/dump
 import {guardian} from '../../support/guardian.js'
 import type {StorageProvider} from '../../storage/provider.js'
 import type {ArchiveFile, Compression} from '../manifest.js'
+import {severalAtATime} from '../several-at-a-time.js'
 import {dumpBytes, type StreamCounter} from './dump-stream.js'
 import {noSpaceLeft, ranOutOfSpace} from './dump-errors.js'
 import {dumpFiles} from './dump-folder.js'
-import {alive, attemptAt, putEverywhere, storeEverywhere, throwIfNoneLeft, type Branch} from './fan-out.js'
+import {alive, attemptAt, everywhere, storeEverywhere, throwIfNoneLeft, type Branch} from './fan-out.js'
 
 export interface WriteRequest {
   tools: ClientTools
@@ -25,6 +26,9 @@ export interface WriteRequest {
   compression: Compression
   branches: Branch[]
   signal: AbortSignal
+  /** See StreamOptions. */
+  expectedBytes: number
+  stalledAfterMs: number
   onProgress: (bytes: number) => void
 }
 
@@ -35,7 +39,7 @@ export interface WrittenArchive {
 
 /** Custom and plain format: pg_dump's output flows through compressor and digest to the destinations; no temporary file. */
 export async function writeStream(request: WriteRequest): Promise<WrittenArchive> {
-  const {archive, compression, branches, signal} = request
+  const {archive, compression, branches} = request
   const counter: StreamCounter = {bytes: 0}
   const format = request.dump.format as 'custom' | 'plain'
   const packing =
@@ -48,21 +52,20 @@ export async function writeStream(request: WriteRequest): Promise<WrittenArchive
   wide?.toolEnd.destroy()
   const hash = digest()
   const source = dumpBytes(tool, wide?.pieces ?? tool.stdout, format, counter, request.onProgress)
-  const store = (stream: AsyncIterable<Buffer>) => storeEverywhere(branches, archive, stream, signal)
+  const store = (stream: AsyncIterable<Buffer>) => storeEverywhere(branches, archive, stream, request)
   if (packing) await pipeline(source, packing, hash, store)
   else await pipeline(source, hash, store)
   return {files: [{path: archive, ...hash.result()}], uncompressedBytes: counter.bytes}
 }
 
-/** Directory format: pg_dump fills a work folder in parallel, then its files are stored one by one. */
+/** Directory format: pg_dump fills a work folder in parallel, then its files are stored, several at a time. */
 export async function writeDirectory(request: WriteRequest): Promise<WrittenArchive> {
   const work = await workFolder(request.branches)
   try {
     const folder = join(work.path, 'dump')
     const tool = startDump(request.tools, {...request.dump, folder}, request.context)
     await watchSize(folder, request.onProgress, () => tool.finished)
-    const files: ArchiveFile[] = []
-    for (const name of await dumpFiles(folder)) files.push(await storeFile(request, folder, name))
+    const files = await storeFiles(request, folder, await dumpFiles(folder))
     return {files, uncompressedBytes: files.reduce((sum, {bytes}) => sum + bytes, 0)}
   } catch (error) {
     if (!ranOutOfSpace(error)) throw error
@@ -105,20 +108,40 @@ async function roomiestFirst(branches: Branch[]): Promise<Branch[]> {
   return room.sort((a, b) => b.bytes - a.bytes).map(({branch}) => branch)
 }
 
+/** So many files are stored at a time. */
+const filesAtOnce = 4
+
+/** @returns the files in the order of their names */
+async function storeFiles(request: WriteRequest, folder: string, names: string[]): Promise<ArchiveFile[]> {
+  const stops = new Map(request.branches.map((branch) => [branch, new AbortController()]))
+  const storeOne = (name: string, signal: AbortSignal) => storeFile({...request, signal}, folder, name, stops)
+  return severalAtATime(names, filesAtOnce, storeOne, request.signal)
+}
+
+/** @param stops end what is still under way to a destination that has failed */
 async function storeFile(
   {archive, branches, signal}: WriteRequest,
   folder: string,
   name: string,
+  stops: Map<Branch, AbortController>,
 ): Promise<ArchiveFile> {
   const file = join(folder, name)
   const key = `${archive}/${name}`
   const sum = await digestOf(createReadStream(file), {signal})
-  const last = alive(branches).at(-1)
-  await putEverywhere(branches, key, async (store) => {
-    // The last one may take the file itself; the others copy it while it is still there.
-    if (store.adopt && store === last?.store && alive(branches).length === 1)
-      await store.adopt(key, file, {signal})
-    else await store.put(key, createReadStream(file), {signal})
+  // The last one may take the file itself; several copy it while it is still there.
+  const isLast = alive(branches).length === 1
+  await everywhere(branches, async (branch) => {
+    const {store} = branch
+    const stop = stops.get(branch) ?? new AbortController()
+    const options = {signal: AbortSignal.any([signal, stop.signal]), expectedBytes: sum.bytes}
+    try {
+      if (store.adopt && isLast) await store.adopt(key, file, options)
+      else await store.put(key, createReadStream(file), options)
+      branch.stored.push(key)
+    } catch (error) {
+      stop.abort(error)
+      throw error
+    }
   })
   return {path: key, ...sum}
 }

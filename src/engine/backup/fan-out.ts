@@ -1,7 +1,9 @@
 import {once} from 'node:events'
 import {PassThrough} from 'node:stream'
+import {setTimeout as delay} from 'node:timers/promises'
 import type {StorageProvider} from '../../storage/provider.js'
 import {DbbakError, messageOf} from '../../support/errors.js'
+import {shellWord} from '../../support/shell.js'
 
 /** A destination of a running backup, and what became of it. */
 export interface Branch {
@@ -14,20 +16,30 @@ export interface Branch {
 
 export const alive = (branches: Branch[]): Branch[] => branches.filter(({error}) => !error)
 
+export interface StreamOptions {
+  signal: AbortSignal
+  /** About how many bytes will come: a hint for the destinations. */
+  expectedBytes?: number | undefined
+  /** A destination that takes nothing for so long is left out, so that it cannot hold up the others for ever. */
+  stalledAfterMs: number
+}
+
 /**
  * Stores one stream at every destination that still works, as it is produced: each sees every byte, the slowest sets
- * the pace. One that fails is left out from there on; only when none is left, or the source itself fails, this fails.
+ * the pace. One that fails, or takes nothing any more, is left out from there on; only when none is left, or the source
+ * itself fails, this fails.
  */
 export async function storeEverywhere(
   branches: Branch[],
   key: string,
   source: AsyncIterable<Buffer>,
-  signal: AbortSignal,
+  options: StreamOptions,
 ): Promise<void> {
-  const puts = alive(branches).map((branch) => startPut(branch, key, signal))
+  const puts = alive(branches).map((branch) => new RunningPut(branch, key, options))
   try {
     for await (const chunk of source) {
       await Promise.all(puts.map((put) => put.write(chunk)))
+      options.signal.throwIfAborted()
       throwIfNoneLeft(branches)
     }
   } catch (error) {
@@ -35,6 +47,7 @@ export async function storeEverywhere(
     throw error
   }
   await Promise.all(puts.map((put) => put.end()))
+  options.signal.throwIfAborted()
   throwIfNoneLeft(branches)
 }
 
@@ -74,16 +87,23 @@ export async function attemptAt<T>(
 
 /**
  * Removes what this backup has stored, newest first, also where a destination failed later on. Best effort: without
- * a manifest nothing of it counts as a backup, and the error at hand matters more.
+ * a manifest nothing of it counts as a backup, and the error at hand matters more, so a destination that does not
+ * answer is not waited for. Where a manifest is all the same (a copy was faster, or only its answer was lost), the backup
+ * is complete, and stays.
  */
-export async function discardStored(branches: Branch[]): Promise<void> {
-  for (const {store, stored} of branches) {
-    try {
-      for (let key = stored.pop(); key !== undefined; key = stored.pop()) await store.remove(key)
-    } catch {
-      // list --incomplete shows what is left, prune removes it
-    }
-  }
+export async function discardStored(branches: Branch[], manifest: string): Promise<void> {
+  const patience = new AbortController()
+  const gaveUp = delay(discardMs, undefined, {signal: patience.signal}).catch(() => {})
+  await Promise.race([Promise.allSettled(branches.map((branch) => discardAt(branch, manifest))), gaveUp])
+  patience.abort()
+}
+
+const discardMs = 20_000
+
+/** What cannot be removed `list --incomplete` shows, and prune removes. */
+async function discardAt({store, stored}: Branch, manifest: string): Promise<void> {
+  if (stored.length === 0 || (await store.head(manifest))) return
+  for (let key = stored.pop(); key !== undefined; key = stored.pop()) await store.remove(key)
 }
 
 /** @throws DbbakError of the first destination, once all have failed */
@@ -101,37 +121,68 @@ function failed(branch: Branch, error: unknown): void {
         })
 }
 
-interface RunningPut {
-  write(chunk: Buffer): Promise<void>
-  end(): Promise<void>
-  abort(reason: unknown): Promise<void>
+/** One destination's part of a stream. Nothing here fails: what goes wrong is the branch's error. */
+class RunningPut {
+  private readonly body = new PassThrough({highWaterMark: 1024 * 1024})
+  private readonly stop = new AbortController()
+  private readonly stored: Promise<void>
+  private sourceFailed = false
+
+  constructor(
+    private readonly branch: Branch,
+    key: string,
+    private readonly options: StreamOptions,
+  ) {
+    const signal = AbortSignal.any([options.signal, this.stop.signal])
+    this.body.on('error', () => {}) // reported by the put that reads it
+    this.stored = branch.store.put(key, this.body, {signal, expectedBytes: options.expectedBytes}).then(
+      () => void branch.stored.push(key),
+      (error: unknown) => {
+        if (!this.sourceFailed && !options.signal.aborted && !branch.error) failed(branch, error)
+        this.body.destroy()
+      },
+    )
+  }
+
+  async write(chunk: Buffer): Promise<void> {
+    const {body, branch} = this
+    if (branch.error || body.destroyed || body.write(chunk)) return
+    await this.unlessStalled(Promise.race([once(body, 'drain').catch(() => {}), this.stored]))
+  }
+
+  async end(): Promise<void> {
+    if (this.branch.error) return
+    this.body.end()
+    await this.unlessStalled(this.stored)
+  }
+
+  async abort(reason: unknown): Promise<void> {
+    this.sourceFailed = true
+    this.body.destroy(reason instanceof Error ? reason : new Error(messageOf(reason)))
+    if (!this.branch.error) await this.unlessStalled(this.stored)
+  }
+
+  /** Leaves the destination out once it has done nothing for too long; what it is doing is told to stop. */
+  private async unlessStalled(work: Promise<unknown>): Promise<void> {
+    const {stalledAfterMs} = this.options
+    let timer: NodeJS.Timeout | undefined
+    const stalled = new Promise<'stalled'>((resolve) => {
+      timer = setTimeout(resolve, stalledAfterMs, 'stalled')
+    })
+    const outcome = await Promise.race([work, stalled]).finally(() => clearTimeout(timer))
+    if (outcome !== 'stalled' || this.branch.error) return
+    const error = stalledError(this.branch.store, stalledAfterMs)
+    failed(this.branch, error)
+    this.stop.abort(error)
+    this.body.destroy()
+  }
 }
 
-function startPut(branch: Branch, key: string, signal: AbortSignal): RunningPut {
-  const body = new PassThrough({highWaterMark: 1024 * 1024})
-  body.on('error', () => {}) // reported by the put that reads it
-  let sourceFailed = false
-  const stored = branch.store.put(key, body, {signal}).then(
-    () => void branch.stored.push(key),
-    (error: unknown) => {
-      if (!sourceFailed && !signal.aborted) failed(branch, error)
-      body.destroy()
-    },
+function stalledError(store: StorageProvider, afterMs: number): DbbakError {
+  const place = store.describe()
+  return new DbbakError(
+    'DESTINATION_STALLED',
+    `The destination ${place} has taken nothing for ${Math.round(afterMs / 1000)} s, and was left out.`,
+    {suggestions: [`Try the destination by itself: dbbak doctor --to ${shellWord(place)}`]},
   )
-  return {
-    async write(chunk) {
-      if (branch.error || body.destroyed || body.write(chunk)) return
-      await Promise.race([once(body, 'drain').catch(() => {}), stored])
-    },
-    async end() {
-      body.end()
-      await stored
-      signal.throwIfAborted()
-    },
-    async abort(reason) {
-      sourceFailed = true
-      body.destroy(reason instanceof Error ? reason : new Error(messageOf(reason)))
-      await stored
-    },
-  }
 }

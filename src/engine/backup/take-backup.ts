@@ -52,7 +52,11 @@ export interface BackupDeps {
   signal: AbortSignal
   /** The caller has claimed the database for itself: a restore, for its safety backup. */
   claimed?: boolean
+  /** A destination that takes nothing for so long is left out; 10 minutes by default. */
+  stalledAfterMs?: number | undefined
 }
+
+const defaultStalledAfterMs = 600_000
 
 export interface DestinationResult {
   destination: string
@@ -139,10 +143,13 @@ async function writeBackup(run: Run): Promise<Manifest> {
       content: {...counted, sequences},
     })
     await storeText(run, manifestName(archive), serializeManifest(manifest))
-    await discardStored(branches.filter(({error}) => error))
+    await discardStored(
+      branches.filter(({error}) => error),
+      manifestName(archive),
+    )
     return manifest
   } catch (error) {
-    await discardStored(branches)
+    await discardStored(branches, manifestName(archive))
     throw error
   }
 }
@@ -183,6 +190,8 @@ function dump(
         branches,
         compression: compression.recorded,
         signal: deps.signal,
+        expectedBytes: expectedBytes(snapshot.server.database.sizeBytes, compression),
+        stalledAfterMs: deps.stalledAfterMs ?? defaultStalledAfterMs,
         dump: {
           format: request.format,
           compress: compression.toolArgument,
@@ -198,6 +207,11 @@ function dump(
       throw await explainDumpFailure(error, snapshot)
     }
   })
+}
+
+/** A guess, from above: what is dumped is smaller than the database, and compresses to a half at the very least. */
+function expectedBytes(databaseBytes: number, {recorded}: ChosenCompression): number {
+  return recorded.algorithm === 'none' ? databaseBytes : databaseBytes / 2
 }
 
 /** Runs two things at once; when one fails the other is stopped, and the first failure is the one that counts. */

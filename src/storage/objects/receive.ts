@@ -95,7 +95,6 @@ class ObjectReader extends Readable {
   private pieces: Buffer[]
   private next: number
   private readonly known: RangeRequest['known']
-  private isReading = false
 
   constructor(
     private readonly request: ReceiveRequest,
@@ -110,27 +109,23 @@ class ObjectReader extends Readable {
     if (request.signal?.aborted) this.onAbort()
   }
 
+  /** One piece a call: the stream asks again when it wants more, and not before it has got this one. */
   override _read(): void {
-    if (this.isReading) return
-    this.isReading = true
-    void this.give().then(
-      () => (this.isReading = false),
+    this.nextPiece().then(
+      (piece) => void this.push(piece ?? null),
       (error: unknown) => this.destroy(this.errorFor(error)),
     )
   }
 
-  private async give(): Promise<void> {
+  private async nextPiece(): Promise<Buffer | undefined> {
     this.fetchAhead()
-    for (;;) {
-      if (this.pieces.length === 0) {
-        const window = this.windows.shift()
-        if (!window) return void this.push(null)
-        this.pieces = piecesOf(await window)
-        this.fetchAhead()
-      }
-      const piece = this.pieces.shift()
-      if (piece && !this.push(piece)) return
+    while (this.pieces.length === 0) {
+      const window = this.windows.shift()
+      if (!window) return undefined
+      this.pieces = piecesOf(await window)
+      this.fetchAhead()
     }
+    return this.pieces.shift()
   }
 
   private fetchAhead(): void {

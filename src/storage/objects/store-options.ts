@@ -28,6 +28,8 @@ export interface S3Options {
 export interface GcsOptions {
   /** `STORAGE_EMULATOR_HOST`: requests go there, without credentials. */
   emulator?: string | undefined
+  /** Instead of `https://storage.googleapis.com`, e.g. of Private Service Connect; with credentials. */
+  endpoint?: string | undefined
   /** A key file instead of the application default credentials. */
   keyFile?: string | undefined
   projectId?: string | undefined
