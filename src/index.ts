@@ -15,6 +15,13 @@ export {
   type VerifyResult,
   type VerifiedBackup,
 } from './library/verify-backups.js'
+export {
+  copyBackups,
+  copyError,
+  type BackupCopy,
+  type CopyOptions,
+  type CopyResult,
+} from './library/copy-backups.js'
 export {restoreBackup, type RestoreOptions} from './library/restore-backup.js'
 export {runDemo, type DemoOptions} from './library/demo.js'
 export type {

@@ -1,0 +1,67 @@
+import {DbbakError} from '../../support/errors.js'
+import {shellWord} from '../../support/shell.js'
+import {snapshotMs, type Catalog, type CatalogEntry, type CatalogProblem} from '../catalog.js'
+import {brokenSinceNewest, findBackup} from '../find-backup.js'
+
+/** Which backups are to be copied. */
+export type CopyChoice =
+  | {name: string}
+  | {latest: true}
+  /** All; those whose snapshot is not older than `since`, where it is given. `allKinds`: safety backups too. */
+  | {all: true; since: Date | undefined; allKinds: boolean}
+
+export interface Chosen {
+  /** Newest first: they are worth most. */
+  backups: CatalogEntry[]
+  /** What is meant too, by its name, and is damaged or lacks a file: it is reported, not passed over. */
+  broken: CatalogProblem[]
+}
+
+/** @throws DbbakError BACKUP_NOT_FOUND, BACKUP_NAME_AMBIGUOUS */
+export function chooseBackups(catalog: Catalog, choice: CopyChoice, place: string): Chosen {
+  if ('name' in choice) return byName(catalog, choice.name, place)
+  const chosen = 'latest' in choice ? newest(catalog, place) : several(catalog, choice)
+  if (chosen.backups.length + chosen.broken.length > 0) return chosen
+  if ('latest' in choice || choice.since === undefined)
+    return {backups: [findBackup(catalog, {latest: true}, place)], broken: []} // says that there is none
+  throw new DbbakError(
+    'BACKUP_NOT_FOUND',
+    `There is no backup at ${place} from ${choice.since.toISOString()} or later.`,
+    {suggestions: [`See what there is: dbbak list --from ${shellWord(place)}`, 'Take one: dbbak backup']},
+  )
+}
+
+function byName(catalog: Catalog, name: string, place: string): Chosen {
+  try {
+    return {backups: [findBackup(catalog, {name}, place)], broken: []}
+  } catch (error) {
+    const key = error instanceof DbbakError ? error.details?.key : undefined
+    const broken = catalog.problems.filter((problem) => problem.key === key)
+    if (broken.length === 0) throw error
+    return {backups: [], broken}
+  }
+}
+
+function newest(catalog: Catalog, place: string): Chosen {
+  const broken = brokenSinceNewest(catalog)
+  const isThere = catalog.backups.some(({manifest}) => manifest.kind === 'backup')
+  return {backups: isThere ? [findBackup(catalog, {latest: true}, place)] : [], broken}
+}
+
+function several({backups, problems}: Catalog, {since, allKinds}: Extract<CopyChoice, {all: true}>): Chosen {
+  const sinceMs = since?.getTime() ?? -Infinity
+  return {
+    backups: backups.filter(
+      (entry) => snapshotMs(entry) >= sinceMs && (allKinds || entry.manifest.kind === 'backup'),
+    ),
+    broken: problems.filter(({key}) => timeInName(key) >= sinceMs),
+  }
+}
+
+/** Infinity where the name tells no time: it may be one that is meant. */
+function timeInName(key: string): number {
+  const [, date, hour, minute, second, ms] =
+    /_(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(\d\d)-(\d{3})Z\./.exec(key) ?? []
+  const time = Date.parse(`${date}T${hour}:${minute}:${second}.${ms}Z`)
+  return Number.isNaN(time) ? Infinity : time
+}
