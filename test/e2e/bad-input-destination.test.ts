@@ -66,16 +66,25 @@ describe('a destination that is', () => {
   })
 
   test.each(['s3://bucket/prefix', 'gs://bucket', 'azblob://container/x'])(
-    '%s is not offered yet, and says what is',
+    '%s without any credentials says what to set, and nothing is written',
     async (url) => {
-      const wanted = {exitCode: 2, code: 'DESTINATION_NOT_SUPPORTED'}
-      const {error} = await failing(['backup', '--to', url], settings(), wanted)
-      expect(error.suggestions.join()).toContain('dbbak backup --to')
-      await failing(['list', '--from', url], settings(), wanted)
-      await failing(['restore', '--latest', '--force', '--from', url], settings(), wanted)
+      const wanted = {exitCode: 8, code: 'CREDENTIALS_REFUSED'}
+      // No metadata server is asked: there is none here, and asking takes seconds.
+      const env = settings('shop', {AWS_REGION: 'us-east-1', AWS_EC2_METADATA_DISABLED: 'true'})
+      const {error} = await failing(['list', '--from', url], env, wanted)
+      expect(error.suggestions.join()).toMatch(
+        /AWS_ACCESS_KEY_ID|GOOGLE_APPLICATION_CREDENTIALS|AZURE_STORAGE/,
+      )
+      await failing(['backup', '--to', url], env, wanted)
       expect(await readdir(cwd)).toEqual([])
     },
+    120_000,
   )
+
+  test('--upload without a bucket that the environment names is refused', async () => {
+    const {error} = await failing(['backup', '--upload'], settings(), {exitCode: 2, code: 'CONFIG_INVALID'})
+    expect(error.suggestions.join()).toContain('AWS_S3_BUCKET')
+  })
 
   test.each(['ftp://user:s3cr3t@host/x', 's3://key:s3cr3t@bucket/x', 's3://', 'file://host/x', ''])(
     '%j is refused without repeating secrets',

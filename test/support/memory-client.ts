@@ -148,7 +148,7 @@ export class MemoryClient implements ObjectClient {
       const uploads = [...this.uploads.values()].filter((upload) => upload.name === name)
       if (uploads.length === 0) return undefined
       const parts = uploads.flatMap((upload) => [...upload.parts.values()])
-      return {size: parts.reduce((sum, {length}) => sum + length, 0), activeAt: uploads[0]!.activeAt}
+      return {size: parts.reduce((sum, {length}) => sum + length, 0), activeAt: uploads[0].activeAt}
     })
   }
 
