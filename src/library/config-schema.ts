@@ -32,6 +32,7 @@ const s3Schema = z.strictObject({
 })
 
 const gcsSchema = z.strictObject({
+  endpoint: text.optional().describe('Instead of https://storage.googleapis.com.'),
   keyFile: text.optional().describe('A service account key, instead of the application default credentials.'),
   projectId: text.optional(),
   storageClass: text.optional().describe('For example NEARLINE.'),

@@ -63,6 +63,7 @@ function tagsOf({AWS_S3_TAGS: text}: Environment): Record<string, string> | unde
 function gcsSettings(env: Environment, file: NonNullable<Config['gcs']>): GcsOptions {
   return {
     emulator: env.STORAGE_EMULATOR_HOST || undefined,
+    endpoint: env.GCS_ENDPOINT || file.endpoint,
     keyFile: env.GOOGLE_APPLICATION_CREDENTIALS || file.keyFile,
     projectId: (env.GOOGLE_CLOUD_PROJECT ?? env.GCLOUD_PROJECT) || file.projectId,
     storageClass: env.GCS_STORAGE_CLASS || file.storageClass,

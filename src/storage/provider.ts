@@ -14,6 +14,8 @@ export interface PutOptions {
   signal?: AbortSignal | undefined
   /** About how many bytes will come, if anybody can guess: a hint for how to send them, which may be wrong. */
   expectedBytes?: number | undefined
+  /** Small, and read again and again (a manifest): never put away into an archive from which it has to be fetched back. */
+  readOften?: boolean | undefined
   /** Replace an object of that name; without it a name is write-once. */
   overwrite?: boolean | undefined
 }

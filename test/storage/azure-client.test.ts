@@ -161,6 +161,14 @@ needs('azure', missingAzureServer())('an Azure client', () => {
         expect((await container.getBlobClient(name).getProperties()).accessTier).toBe('Cool')
     })
 
+    test('what is read often is not put into the archive tier', async () => {
+      const archiving = await open({connectionString: server.connectionString, tier: 'Archive'})
+      await archiving.put('often', Buffer.from('x'), {...create(), readOften: true}, never)
+      await archiving.put('seldom', Buffer.from('x'), create(), never)
+      expect((await read('often')).toString()).toBe('x')
+      await expect(read('seldom')).rejects.toMatchObject({trouble: 'failed'})
+    })
+
     test('an archived object says how to get it back', async () => {
       await client.put('x', Buffer.from('x'), create(), never)
       await container.getBlobClient('x').setAccessTier('Archive')

@@ -275,4 +275,17 @@ needs('s3', missingS3Server())('The S3 client', () => {
     expect((await get('dressed', 2, 4)).body).toBe('nte')
     await dressed.close()
   })
+
+  test('what is read often is not put into an archive', async () => {
+    if (server.kind !== 'ceph') return
+    const archiving = await s3Client(server, bucket, {storageClass: 'GLACIER'})
+    const name = `${folder}not-archived`
+    await archiving.put(name, Buffer.from('x'), {...create(), readOften: true}, signal)
+    const head = await raw.send(new HeadObjectCommand({Bucket: bucket, Key: name}))
+    expect(head.StorageClass ?? 'STANDARD').toBe('STANDARD')
+    // This server has no such class, which shows that it was asked for.
+    const refused = archiving.put(`${folder}archived`, Buffer.from('x'), create(), signal)
+    expect((await storeErrorOf(refused)).message).toContain('InvalidArgument')
+    await archiving.close()
+  })
 })

@@ -244,7 +244,9 @@ async function storeGlobals(run: Run, tools: ClientTools, id: string): Promise<A
 }
 
 function storeText({branches, deps}: Run, key: string, content: string): Promise<void> {
-  return putEverywhere(branches, key, (store) => store.put(key, text(content), {signal: deps.signal}))
+  return putEverywhere(branches, key, (store) =>
+    store.put(key, text(content), {signal: deps.signal, readOften: true}),
+  )
 }
 
 const text = (content: string) => Readable.from([Buffer.from(content)])

@@ -241,7 +241,7 @@ function progress(run: Run, bytes: number, {path}: ArchiveFile): void {
 /** @returns false where another copy has put it at the same moment: the backup is there, by that one */
 async function putManifest(run: Run): Promise<boolean> {
   const {target, entry, manifest, deps} = run
-  const options = {signal: deps.signal, expectedBytes: manifest.length}
+  const options = {signal: deps.signal, readOften: true}
   for (let attempt = 1; ; attempt++) {
     try {
       await at('target', target, () =>
@@ -265,7 +265,7 @@ async function copyVerification({source, target, entry, deps}: Run): Promise<voi
   try {
     const bytes = await readSmall(source, key)
     if (bytes === undefined || parseVerification(bytes.toString('utf8')).id !== entry.manifest.id) return
-    await target.put(key, Readable.from([bytes]), {signal: deps.signal, overwrite: true})
+    await target.put(key, Readable.from([bytes]), {signal: deps.signal, overwrite: true, readOften: true})
   } catch (error) {
     deps.signal.throwIfAborted()
     deps.events.warning?.({

@@ -160,7 +160,7 @@ class AzureClient implements ObjectClient {
   async put(name: string, bytes: Buffer, options: CreateOptions, signal: AbortSignal): Promise<StoredObject> {
     await this.names.refuseUnlessKept(name, signal)
     const checksum = md5(bytes)
-    const {tier} = this.options
+    const tier = this.tierFor(options)
     const write = (conditions: ModifiedAccessConditions) =>
       this.container.blob(name).upload(bytes, bytes.length, {
         abortSignal: signal,
@@ -194,7 +194,13 @@ class AzureClient implements ObjectClient {
   async startUpload(name: string, create: CreateOptions, signal: AbortSignal): Promise<Upload> {
     await this.names.refuseUnlessKept(name, signal)
     this.container.blob(name) // refuses what is no name
-    return new BlockUpload({container: this.container, name, create, tier: this.options.tier})
+    return new BlockUpload({container: this.container, name, create, tier: this.tierFor(create)})
+  }
+
+  /** What lies in the archive tier has to be brought back before anybody can read it. */
+  private tierFor({readOften}: CreateOptions): AccessTier | undefined {
+    const {tier} = this.options
+    return readOften && tier === 'Archive' ? undefined : tier
   }
 
   async unfinished(name: string, signal: AbortSignal): Promise<UnfinishedUpload | undefined> {

@@ -94,7 +94,7 @@ export class Claims {
     const token = randomUUID()
     try {
       await retrying.run(signal, async () =>
-        client.put(name, Buffer.from(text), {ifAbsent: true, token}, signal),
+        client.put(name, Buffer.from(text), {ifAbsent: true, token, readOften: true}, signal),
       )
       return true
     } catch (error) {

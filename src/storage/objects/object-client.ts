@@ -21,6 +21,8 @@ export interface CreateOptions {
    * object that is there is the one that was sent.
    */
   token: string
+  /** Not to be put where objects cannot be read at once, whatever the store's options say. */
+  readOften?: boolean | undefined
 }
 
 /** Bytes of an object from `start` on. */

@@ -62,7 +62,7 @@ export class ObjectStorage implements StorageProvider {
       retrying,
       name,
       signal,
-      create: {ifAbsent, token: randomUUID()},
+      create: {ifAbsent, token: randomUUID(), readOften: options.readOften},
       expectedBytes: options.expectedBytes,
       claim: () => this.claim(name, ifAbsent, signal),
     })

@@ -1,7 +1,7 @@
 import type {UploadLimits} from './object-client.js'
 
 const mebibyte = 1024 * 1024
-/** Large enough to keep a connection busy, small enough that several fit into memory. */
+/** Large enough to keep a connection busy, small enough that several fit into memory; twice that where one follows another. */
 const smallestPart = 8 * mebibyte
 /** Parts in flight hold no more than this together, as long as one alone does not. */
 const inFlightBytes = 40 * mebibyte
@@ -14,9 +14,9 @@ const inFlightBytes = 40 * mebibyte
 export function partBytes(
   {number, offset}: {number: number; offset: number},
   expectedBytes: number | undefined,
-  {partBytesMin, partBytesMax, partsMax}: UploadLimits,
+  {partBytesMin, partBytesMax, partsMax, sequential}: UploadLimits,
 ): number {
-  const least = Math.max(smallestPart, partBytesMin)
+  const least = Math.max(sequential ? 2 * smallestPart : smallestPart, partBytesMin)
   const even = Math.max(least, wholeMebibytes((expectedBytes ?? 0) / (0.8 * partsMax)))
   const doublings = Math.floor((number - 1) / Math.max(1, partsMax / 10))
   const isAsExpected = expectedBytes !== undefined && offset < expectedBytes

@@ -33,11 +33,14 @@ export type WriteOptions = {Bucket: string; Key: string} & Pick<
   | 'Tagging'
 >
 
+/** Objects in these have to be restored before anybody can read them. */
+const archives = new Set(['GLACIER', 'DEEP_ARCHIVE'])
+
 /** What a new object is to be, in S3's words; the same for one request and for parts. */
 export function writeOptions(
   {bucket, options}: S3Bucket,
   name: string,
-  {token}: CreateOptions,
+  {token, readOften}: CreateOptions,
 ): WriteOptions {
   const common = {Bucket: bucket, Key: name, Metadata: {[tokenKey]: token}, ...encryptionOf(options)}
   // Work files are read and removed a moment later: not from an archive, and not under a lock.
@@ -45,9 +48,10 @@ export function writeOptions(
   const {storageClass, objectLock, tags} = options
   return {
     ...common,
-    ...(storageClass !== undefined && {
-      StorageClass: storageClass as NonNullable<WriteOptions['StorageClass']>,
-    }),
+    ...(storageClass !== undefined &&
+      !(readOften && archives.has(storageClass)) && {
+        StorageClass: storageClass as NonNullable<WriteOptions['StorageClass']>,
+      }),
     ...(objectLock && {
       ObjectLockMode: objectLock.mode,
       ObjectLockRetainUntilDate: new Date(Date.now() + objectLock.days * dayMs),
