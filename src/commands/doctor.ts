@@ -6,9 +6,10 @@ import {doctorReport} from '../cli/show-doctor.js'
 export default class Doctor extends DbbakCommand {
   static override summary = 'Check tools, connections, destinations and settings.'
   static override description =
-    'Looks at everything at once and says for each trouble what mends it. Prints every setting and where it came from, without secrets.'
+    'Looks at everything at once and says for each trouble what mends it. Prints every setting and where it came from, without secrets. A destination that is named by --to is tried out thoroughly: writing, reading, write-once, listing, removing, speed.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --to s3://my-bucket/backups',
     '<%= config.bin %> <%= command.id %> --to /mnt/backups --json',
   ]
   static override exitCodes = [3] as const
@@ -19,7 +20,8 @@ export default class Doctor extends DbbakCommand {
       helpValue: 'URL',
     }),
     to: Flags.string({
-      description: 'A destination to check; may be repeated.',
+      description:
+        'A destination to try out: everything that dbbak relies on, with some 40 MB of objects that are removed again; may be repeated.',
       multiple: true,
       multipleNonGreedy: true,
       helpValue: 'DEST',

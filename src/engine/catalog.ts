@@ -1,6 +1,7 @@
 import {buffer} from 'node:stream/consumers'
-import type {StorageProvider} from '../storage/provider.js'
+import type {ObjectInfo, StorageProvider} from '../storage/provider.js'
 import {DbbakError, messageOf, type ErrorCode} from '../support/errors.js'
+import type {CatalogCache} from './catalog-cache.js'
 import {maxManifestBytes, parseManifest, type Manifest} from './manifest.js'
 import {globalsName, manifestEnding, verificationName} from './naming.js'
 import {parseVerification, type VerificationRecord} from './verify/verification-record.js'
@@ -34,15 +35,21 @@ export interface Catalog {
 /** Manifests are read so many at a time. */
 const readersAtOnce = 16
 
-/** Reads what a destination holds: a listing, and every manifest. The only catalogue there is. */
-export async function readCatalog(store: StorageProvider): Promise<Catalog> {
-  const objects = new Map<string, {key: string; size: number; modifiedAt: Date}>()
+type Objects = Map<string, ObjectInfo>
+
+/**
+ * Reads what a destination holds: a listing, and every manifest. The only catalogue there is.
+ * @param cache saves reading what was read before
+ */
+export async function readCatalog(store: StorageProvider, cache?: CatalogCache): Promise<Catalog> {
+  const objects: Objects = new Map()
   for await (const object of store.list('')) objects.set(object.key, object)
+  const read = cache ? cachedReader(store, objects, cache) : reader(store)
   const catalog: Catalog = {backups: [], problems: [], unclaimed: []}
   const manifests = [...objects.keys()].filter((key) => key.endsWith(manifestEnding) && !key.includes('/'))
   await forEach(manifests, readersAtOnce, async (key) => {
     try {
-      const entry = await readEntry(store, key, objects)
+      const entry = await readEntry(key, objects, read)
       if (entry) catalog.backups.push(entry)
     } catch (error) {
       catalog.problems.push({
@@ -55,6 +62,7 @@ export async function readCatalog(store: StorageProvider): Promise<Catalog> {
   catalog.backups.sort(newestFirst)
   catalog.problems.sort((a, b) => (a.key < b.key ? -1 : 1))
   catalog.unclaimed = unclaimedObjects(objects, catalog)
+  await cache?.flush(objects)
   return catalog
 }
 
@@ -69,24 +77,20 @@ export function newestFirst(a: CatalogEntry, b: CatalogEntry): number {
 export const snapshotMs = ({manifest}: CatalogEntry): number => Date.parse(manifest.snapshotAt)
 
 /** @returns undefined when the manifest was removed meanwhile */
-async function readEntry(
-  store: StorageProvider,
-  key: string,
-  objects: Map<string, {key: string; size: number; modifiedAt: Date}>,
-): Promise<CatalogEntry | undefined> {
+async function readEntry(key: string, objects: Objects, read: ReadText): Promise<CatalogEntry | undefined> {
   const size = objects.get(key)?.size ?? 0
   if (size > maxManifestBytes) throw tooLarge(key, size)
-  const manifest = await readManifest(store, key)
+  const manifest = await manifestOf(key, read)
   if (!manifest) return undefined
   const archive = key.slice(0, -manifestEnding.length)
   for (const file of manifest.files) checkPresent(file, objects)
   const verification = objects.has(verificationName(archive))
-    ? await readVerification(store, archive, manifest.id)
+    ? await readVerification(archive, manifest.id, read)
     : null
   return {manifest, archive, storedAt: objects.get(key)?.modifiedAt ?? new Date(0), verification}
 }
 
-function checkPresent({path, bytes}: Manifest['files'][number], objects: Map<string, {size: number}>): void {
+function checkPresent({path, bytes}: Manifest['files'][number], objects: Objects): void {
   const object = objects.get(path)
   const suggestions = [
     'Use another backup: dbbak list',
@@ -109,8 +113,12 @@ function checkPresent({path, bytes}: Manifest['files'][number], objects: Map<str
  * Reads one manifest and holds it to its own name: it may only speak of its own archive and globals.
  * @returns undefined when there is none
  */
-export async function readManifest(store: StorageProvider, key: string): Promise<Manifest | undefined> {
-  const text = await readSmallObject(store, key, maxManifestBytes)
+export function readManifest(store: StorageProvider, key: string): Promise<Manifest | undefined> {
+  return manifestOf(key, reader(store))
+}
+
+async function manifestOf(key: string, read: ReadText): Promise<Manifest | undefined> {
+  const text = await read(key)
   if (text === undefined) return undefined
   const manifest = parseManifest(text, key)
   const fault = faultOfNames(manifest, key.slice(0, -manifestEnding.length))
@@ -142,12 +150,12 @@ const restOf = (text: string, beginning: string): string =>
 
 /** A damaged result is no result, nor is another backup's. */
 async function readVerification(
-  store: StorageProvider,
   archive: string,
   id: string,
+  read: ReadText,
 ): Promise<VerificationRecord | null> {
   try {
-    const text = await readSmallObject(store, verificationName(archive), maxManifestBytes)
+    const text = await read(verificationName(archive))
     const record = text === undefined ? null : parseVerification(text)
     return record?.id === id ? record : null
   } catch {
@@ -155,18 +163,35 @@ async function readVerification(
   }
 }
 
-async function readSmallObject(
-  store: StorageProvider,
-  key: string,
-  limitBytes: number,
-): Promise<string | undefined> {
-  try {
-    const content = await buffer(await store.get(key, {end: limitBytes}))
-    if (content.length > limitBytes) throw tooLarge(key, content.length)
-    return content.toString('utf8')
-  } catch (error) {
-    if (error instanceof DbbakError && error.code === 'OBJECT_NOT_FOUND') return undefined
-    throw error
+/** Reads a manifest or a verification result. @returns undefined where there is none */
+type ReadText = (key: string) => Promise<string | undefined>
+
+function reader(store: StorageProvider): ReadText {
+  return async (key) => {
+    try {
+      const content = await buffer(await store.get(key, {end: maxManifestBytes}))
+      if (content.length > maxManifestBytes) throw tooLarge(key, content.length)
+      return content.toString('utf8')
+    } catch (error) {
+      if (error instanceof DbbakError && error.code === 'OBJECT_NOT_FOUND') return undefined
+      throw error
+    }
+  }
+}
+
+/** Reads what the cache does not hold, where the listing tells by an etag whether a content is still the same. */
+function cachedReader(store: StorageProvider, objects: Objects, cache: CatalogCache): ReadText {
+  const read = reader(store)
+  return async (key) => {
+    const {etag, size} = objects.get(key) ?? {}
+    if (etag === undefined || size === undefined) return read(key)
+    const object = {key, size, etag}
+    const known = await cache.get(object)
+    if (known !== undefined) return known
+    const text = await read(key)
+    // Of another size it was replaced since it was listed.
+    if (text !== undefined && Buffer.byteLength(text) === size) cache.set(object, text)
+    return text
   }
 }
 
@@ -178,10 +203,7 @@ function tooLarge(key: string, bytes: number): DbbakError {
   )
 }
 
-function unclaimedObjects(
-  objects: Map<string, {key: string; size: number; modifiedAt: Date}>,
-  catalog: Catalog,
-): Catalog['unclaimed'] {
+function unclaimedObjects(objects: Objects, catalog: Catalog): Catalog['unclaimed'] {
   const claimed = new Set(catalog.problems.map(({key}) => key))
   for (const {manifest, archive} of catalog.backups) {
     claimed.add(archive + manifestEnding).add(verificationName(archive))

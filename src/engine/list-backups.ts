@@ -1,5 +1,6 @@
 import type {StorageProvider} from '../storage/provider.js'
 import type {Clock} from '../support/clock.js'
+import type {CatalogCache} from './catalog-cache.js'
 import {readCatalog, type CatalogEntry, type CatalogProblem} from './catalog.js'
 import type {Manifest} from './manifest.js'
 import type {VerificationLevel, VerificationRecord} from './verify/verification-record.js'
@@ -47,10 +48,11 @@ export async function listBackups(
   store: StorageProvider,
   request: ListRequest,
   clock: Clock,
+  cache?: CatalogCache,
 ): Promise<ListResult> {
-  const catalog = await readCatalog(store)
+  const catalog = await readCatalog(store, cache)
   const shown = catalog.backups.filter(({manifest}) => request.allKinds || manifest.kind === 'backup')
-  const listed = shown.map((entry, index) => describe(entry, shown.slice(index + 1), store, clock.now()))
+  const listed = shown.map((entry, index) => describe(entry, oneBefore(shown, index), store, clock.now()))
   const result = {
     destination: store.describe(),
     backups: listed.slice(0, request.limit),
@@ -59,16 +61,22 @@ export async function listBackups(
   return request.incomplete ? {...result, incomplete: await leftovers(store, catalog.unclaimed)} : result
 }
 
+/** The backup of the same database and kind that was taken before one. @param entries newest first */
+function oneBefore(entries: CatalogEntry[], index: number): CatalogEntry | undefined {
+  const {database, kind} = entries[index]?.manifest ?? {}
+  for (let at = index + 1; at < entries.length; at++) {
+    const {manifest} = entries[at] ?? {}
+    if (manifest?.database.name === database?.name && manifest?.kind === kind) return entries[at]
+  }
+  return undefined
+}
+
 function describe(
   {manifest, archive, verification}: CatalogEntry,
-  older: CatalogEntry[],
+  before: CatalogEntry | undefined,
   store: StorageProvider,
   now: Date,
 ): ListedBackup {
-  const before = older.find(
-    (other) =>
-      other.manifest.database.name === manifest.database.name && other.manifest.kind === manifest.kind,
-  )
   const bytes = size(manifest)
   return {
     id: manifest.id,

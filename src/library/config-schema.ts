@@ -90,7 +90,11 @@ export const configSchema = z.strictObject({
     .describe("What backups' names begin with, instead of the database's name."),
   label: z.string().min(1).optional().describe('A remark that is kept in the manifest.'),
   lockTimeout: z.string().min(1).optional().describe('How long to wait for a locked table, for example 30s.'),
-  cacheDir: z.string().min(1).optional().describe('Where downloaded server programs are kept.'),
+  cacheDir: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Where downloaded server programs and read manifests are kept.'),
   upload: z
     .boolean()
     .optional()

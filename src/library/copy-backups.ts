@@ -12,6 +12,7 @@ import {parseDuration} from '../support/duration.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
 import {shellWord} from '../support/shell.js'
 import {splitBackupName} from './backup-name.js'
+import {catalogCache} from './catalog-cache-file.js'
 import {openContext, openStore, sourceOf, usingStores, type Context, type RunOptions} from './context.js'
 import {verificationError, type VerifiedBackup, type VerifyResult} from './verify-backups.js'
 
@@ -68,7 +69,11 @@ export async function copyBackups(options: CopyOptions): Promise<CopyResult> {
     const source = await openStore(context, from)
     const stores = await Promise.all(places.map((to) => openStore(context, to)))
     return usingStores([source, ...stores], async () => {
-      const chosen = chooseBackups(await readCatalog(source), choice, source.describe())
+      const chosen = chooseBackups(
+        await readCatalog(source, catalogCache(context, source)),
+        choice,
+        source.describe(),
+      )
       const request = {...chosen, dryRun: options.dryRun ?? false}
       const result = emptyResult(source, stores, request.dryRun)
       const start = performance.now()

@@ -1,10 +1,12 @@
+import {resolve} from 'node:path'
 import {checkDatabase, problem} from '../engine/doctor/check-database.js'
-import {checkDestination} from '../engine/doctor/check-destination.js'
+import {checkDestination, checkFolderToCome, tryDestination} from '../engine/doctor/check-destination.js'
 import type {DoctorCheck} from '../engine/doctor/diagnosis.js'
 import {refuseProduction} from '../engine/verify/scratch-database.js'
 import {findClientTools} from '../postgres/client-tools.js'
 import type {ConnectionDescription} from '../postgres/connection.js'
 import {installHint} from '../postgres/install-hint.js'
+import {parseDestination} from '../storage/open-provider.js'
 import {sweepScratch} from '../postgres/scratch/scratch.js'
 import {findServerPrograms} from '../postgres/scratch/server-programs.js'
 import {DbbakError} from '../support/errors.js'
@@ -22,6 +24,7 @@ import {describeSettings} from './settings.js'
 export interface DoctorOptions extends RunOptions {
   databaseUrl?: string | undefined
   testDatabaseUrl?: string | undefined
+  /** Destinations to try out thoroughly; those that are merely configured get a light check. */
   to?: string[] | undefined
 }
 
@@ -44,7 +47,7 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Diagnosis> 
     await clientTools(context),
     ...production.checks,
     ...(await testDatabase(context, production.reached)),
-    ...(await destinations(context)),
+    ...(await destinations(context, (options.to ?? []).length > 0)),
     ...(await leftovers(context)),
   ]
   return {
@@ -138,17 +141,35 @@ async function ownTestServer(name: string, {env}: Context): Promise<DoctorCheck>
   }
 }
 
-async function destinations(context: Context): Promise<DoctorCheck[]> {
+/** @param isThorough tries all that is promised of destinations, which writes some 40 MB to each and removes it */
+async function destinations(context: Context, isThorough: boolean): Promise<DoctorCheck[]> {
   const checks: DoctorCheck[] = []
   for (const destination of context.settings.destinations.value) {
     try {
-      const store = await openStore(context, destination)
-      checks.push(...(await usingStores([store], () => checkDestination(store))))
+      const toCome = await folderToCome(context, destination)
+      if (toCome) checks.push(toCome)
+      else checks.push(...(await checkStore(context, destination, isThorough)))
     } catch (error) {
+      context.signal.throwIfAborted()
       checks.push(problem('destination', error))
     }
   }
   return checks
+}
+
+async function folderToCome({cwd}: Context, destination: string): Promise<DoctorCheck | undefined> {
+  const parsed = parseDestination(destination)
+  return parsed.kind === 'local' ? checkFolderToCome(resolve(cwd, parsed.path)) : undefined
+}
+
+async function checkStore(
+  context: Context,
+  destination: string,
+  isThorough: boolean,
+): Promise<DoctorCheck[]> {
+  const store = await openStore(context, destination)
+  const check = isThorough ? () => tryDestination(store, context) : () => checkDestination(store)
+  return usingStores([store], check)
 }
 
 async function leftovers({env, homeFolder}: Context): Promise<DoctorCheck[]> {

@@ -1,5 +1,6 @@
 import {listBackups as listInEngine, type ListResult} from '../engine/list-backups.js'
 import {withExitCode} from '../support/errors.js'
+import {catalogCache} from './catalog-cache-file.js'
 import {openContext, openStore, sourceOf, usingStores, type RunOptions} from './context.js'
 
 export interface ListOptions extends RunOptions {
@@ -16,6 +17,9 @@ export async function listBackups(options: ListOptions = {}): Promise<ListResult
     const context = await openContext(options)
     const store = await openStore(context, sourceOf(context, options.from))
     const {limit, allKinds = false, incomplete = false} = options
-    return usingStores([store], () => listInEngine(store, {limit, allKinds, incomplete}, context.clock))
+    const request = {limit, allKinds, incomplete}
+    return usingStores([store], () =>
+      listInEngine(store, request, context.clock, catalogCache(context, store)),
+    )
   })
 }

@@ -11,6 +11,7 @@ import {parseCriticalTable} from '../engine/restore/table-checks.js'
 import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
+import {catalogCache} from './catalog-cache-file.js'
 import {
   openContext,
   openDatabase,
@@ -86,7 +87,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   const safetyStore = await openStore(context, options.safetyTo ?? context.settings.backupDir.value)
   const {dbbakVersion: version} = await import('./version.js')
   return usingStores([store, safetyStore], async () => {
-    const catalog = await readCatalog(store)
+    const catalog = await readCatalog(store, catalogCache(context, store))
     const entry = findBackup(catalog, choiceOf(options, named?.name), store.describe())
     if (latest) warnOfDamaged(catalog, entry.manifest.id, context)
     return restoreInEngine({store, entry}, request, {

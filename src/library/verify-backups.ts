@@ -13,6 +13,7 @@ import {
 import type {StorageProvider} from '../storage/provider.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
+import {catalogCache} from './catalog-cache-file.js'
 import {
   openContext,
   openDatabase,
@@ -60,7 +61,8 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
     const context = await openContext(options, {'test-database-url': options.testDatabaseUrl})
     const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
     return usingStores([store], async () => {
-      const chosen = chooseBackups(await readCatalog(store), options, named?.name, store)
+      const catalog = await readCatalog(store, catalogCache(context, store))
+      const chosen = chooseBackups(catalog, options, named?.name, store)
       const results = await verifyChosen(chosen, context, options)
       return {destination: store.describe(), verdict: worst(results), results}
     })

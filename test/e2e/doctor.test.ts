@@ -2,14 +2,17 @@ import {afterAll, beforeAll, describe, expect, test} from '@jest/globals'
 import {chmod, mkdir, mkdtemp, readdir, rm, stat, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
+import {until} from '../support/processes.js'
 import {startServer, type TestServer} from '../support/servers.js'
 import {
   dbbak,
   dbbakJson,
   expectNoSecret,
+  filesAt,
   inFolder,
   secret,
   secretArgumentsDuring,
+  startDbbak,
   toolSettings,
   type Json,
 } from './program.js'
@@ -88,6 +91,60 @@ describe('where all is fine', () => {
       expect(await state()).toEqual(before)
       const {incomplete} = await dbbakJson(['list', '--from', folder, '--incomplete'], {env})
       expect(incomplete).toEqual([])
+    })
+  })
+})
+
+describe('a destination that is named', () => {
+  const promises = ['read after write', 'write once', 'stopped write', 'large object', 'latency', 'removal']
+
+  test('is tried out: a line for each promise, for people and for scripts', async () => {
+    await inFolder(async (folder) => {
+      const {exitCode, stdout} = await dbbak(['doctor', '--to', folder], {env})
+      expect(exitCode).toBe(0)
+      expect(stdout).toContain(`${folder}: tried out; 0 backups`)
+      for (const name of promises) expect(stdout).toMatch(new RegExp(`^✔ ${name} +\\S`, 'm'))
+      const diagnosis = await dbbakJson(['doctor', '--to', folder], {env})
+      for (const name of promises) expect(checksOf(diagnosis, name)).toMatchObject([{status: 'ok'}])
+      expect(Object.keys(await filesAt(folder))).toEqual([])
+    })
+  })
+
+  test('is not tried out where it is only configured', async () => {
+    const diagnosis = await dbbakJson(['doctor'], {env})
+    for (const name of promises) expect(checksOf(diagnosis, name)).toEqual([])
+  })
+
+  test('is left as it was by a Ctrl-C amid the trial', async () => {
+    await inFolder(async (folder) => {
+      const running = startDbbak(['doctor', '--to', folder], {env})
+      const begun = async () => (await readdir(folder)).some((name) => name.startsWith('dbbak-doctor-'))
+      await until(begun, 'the trial has begun')
+      running.child.kill('SIGINT')
+      expect((await running.ended).exitCode).toBe(130)
+      expect((await readdir(folder)).filter((name) => name !== '.dbbak-work')).toEqual([])
+      expect(await filesAt(folder)).toEqual({})
+    })
+  })
+
+  test('and is not there is not made, and is no trouble where the first backup can make it', async () => {
+    await inFolder(async (folder) => {
+      const path = join(folder, 'not', 'there')
+      for (const [args, more] of [
+        [['--to', path], {}],
+        [[], {BACKUP_DIR: path}],
+        [['--to', `file://${path}`], {}],
+      ] as const) {
+        const diagnosis = await dbbakJson(['doctor', ...args], {env: {...env, ...more}})
+        expect(checksOf(diagnosis, 'destination')).toEqual([
+          {
+            name: 'destination',
+            status: 'ok',
+            message: `${path} is not there yet: the first backup makes it, in ${folder}`,
+          },
+        ])
+      }
+      expect(await readdir(folder)).toEqual([])
     })
   })
 })
@@ -246,6 +303,23 @@ describe('a trouble ends with 3 and says what mends it:', () => {
       only('destination', 'DESTINATION_READ_ONLY', /\S/),
     )
     expect(await readdir(folder)).toEqual([])
+  })
+
+  test('a destination that is not there and cannot be made', async () => {
+    const parent = join(home, 'read-only-parent')
+    await mkdir(parent, {mode: 0o555})
+    await chmod(home, 0o755)
+    for (const [args, BACKUP_DIR] of [
+      [[], join(parent, 'new')],
+      [['--to', join(parent, 'new')], env.BACKUP_DIR],
+    ] as const) {
+      const settings = {env: {...env, BACKUP_DIR}, cwd: '/', ...asNobody}
+      const diagnosis = await dbbakJson(['doctor', ...args], settings, 3)
+      expect(diagnosis.checks.filter(({status}: Json) => status === 'error')).toEqual(
+        only('destination', 'DESTINATION_READ_ONLY', `ls -ld ${parent}`),
+      )
+    }
+    expect(await readdir(parent)).toEqual([])
   })
 
   test('several troubles are told at once, and other destinations are still tried', async () => {

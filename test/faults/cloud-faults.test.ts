@@ -209,3 +209,33 @@ async function disturb(
   if (trouble === 'stopped for a while') cloud.resume()
   else await cloud.restart()
 }
+
+for (const {name, need, missing, open} of clouds) {
+  needs(need, missing())(`${name}, when it does not answer`, () => {
+    test('a verification could not run, which is not a failure of the backup, and its former result stays', async () => {
+      const cloud = await open()
+      const {proxy, env} = await cloud.proxied()
+      try {
+        const to = cloud.newDestination()
+        const faulty = {env: {...base(), ...env, DBBAK_RETRY_FOR: '2s'}, cwd: folder}
+        await takeBackup({...faulty, to: [to]})
+        await verifyBackups({...faulty, from: to, latest: true, level: 'archive'})
+        proxy.plan({
+          fault: {type: 'status', status: 503},
+          when: {kind: archiveReads[cloud.store], path: /zst/},
+          times: 99,
+        })
+        const again = await verifyBackups({...faulty, from: to, latest: true, level: 'archive'})
+        expect(again.verdict).toBe('could-not-run')
+        proxy.heal()
+        const {backups} = await listBackups({...faulty, from: to})
+        expect(backups).toMatchObject([{verification: {verdict: 'passed', level: 'archive'}}])
+      } finally {
+        await proxy.close()
+        await cloud.stop()
+      }
+    })
+  })
+}
+
+const archiveReads = {s3: 'get-object', azure: 'get-blob', gcs: 'get-media'} as const

@@ -6,7 +6,8 @@ import {pipeline} from 'node:stream/promises'
 import type {StoreTrouble} from '../../src/storage/objects/store-error.js'
 import {StoreError} from '../../src/storage/objects/store-error.js'
 import {ObjectStorage} from '../../src/storage/objects/object-storage.js'
-import {partBytes, partsAtOnce} from '../../src/storage/objects/part-size.js'
+import {InFlight} from '../../src/storage/objects/in-flight.js'
+import {partBytes} from '../../src/storage/objects/part-size.js'
 import type {ErrorCode} from '../../src/support/errors.js'
 import {MemoryClient, type MemoryClientOptions} from '../support/memory-client.js'
 import {inChunks, keys, leftovers, sha256} from './contract-support.js'
@@ -256,7 +257,7 @@ test('whoever may not look or remove can still put', async () => {
   expect(client.names()).toEqual(expect.arrayContaining(['team/shop/small', 'team/shop/large']))
 })
 
-test('parts grow so that 5 TB fit into 10,000 and 800 GB into 1,000, and memory stays bounded while they are small', () => {
+test('parts grow so that 5 TB fit into 10,000 and 800 GB into 1,000', () => {
   const limits = {partBytesMin: 5 * mebibyte, partBytesMax: 5 * 1024 ** 3, sequential: false}
   const capacity = (partsMax: number, expectedBytes?: number) => {
     let offset = 0
@@ -269,8 +270,29 @@ test('parts grow so that 5 TB fit into 10,000 and 800 GB into 1,000, and memory 
   for (const expected of [0, 1, 1e9, 5e12]) expect(capacity(10_000, expected)).toBeGreaterThan(5e12)
   expect(partBytes({number: 1, offset: 0}, 5e12, {...limits, partsMax: 10_000})).toBeLessThan(630 * mebibyte)
   expect(partBytes({number: 1, offset: 0}, undefined, {...limits, partsMax: 10_000})).toBe(8 * mebibyte)
-  expect(partsAtOnce(8 * mebibyte) * 8).toBe(40)
-  expect(partsAtOnce(512 * mebibyte)).toBe(1)
+})
+
+test('several uploads at a time hold no more in flight than one, and a part too large for that goes alone', async () => {
+  const inFlight = new InFlight(100)
+  const {signal} = new AbortController()
+  const order: string[] = []
+  const enter = async (name: string, bytes: number, own = signal) => {
+    const leave = await inFlight.enter(bytes, own)
+    order.push(name)
+    return leave
+  }
+  const [a, b] = [await enter('a', 60), await enter('b', 40)]
+  const stop = new AbortController()
+  const [large, gone, small] = [enter('large', 500), enter('gone', 10, stop.signal), enter('small', 10)]
+  stop.abort(new Error('enough'))
+  await expect(gone).rejects.toThrow('enough')
+  a()
+  await new Promise(setImmediate)
+  expect(order).toEqual(['a', 'b'])
+  b()
+  ;(await large)()
+  ;(await small)()
+  expect(order).toEqual(['a', 'b', 'large', 'small'])
 })
 
 const sum = (numbers: number[]): number => numbers.reduce((total, number) => total + number, 0)

@@ -1,9 +1,7 @@
-import {createReadStream} from 'node:fs'
-import {join} from 'node:path'
 import {DbbakError} from '../../support/errors.js'
 import {Contents} from './archive-contents.js'
 import {NotAnArchive, type ArchiveEntry} from './archive-toc.js'
-import {localFolder, openArchive, type StoredBackup} from './open-archive.js'
+import {openArchive, openContents, type StoredBackup} from './open-archive.js'
 
 export type {ArchiveEntry}
 
@@ -15,21 +13,8 @@ export type {ArchiveEntry}
 export async function readArchiveEntries(backup: StoredBackup, signal: AbortSignal): Promise<ArchiveEntry[]> {
   const {format} = backup.entry.manifest
   if (format === 'plain') throw notInParts('A plain dump is one script, which cannot be taken apart.')
-  const entries = format === 'directory' ? await fromFolder(backup, signal) : await fromStream(backup, signal)
-  return entries ?? notKnown()
-}
-
-async function fromStream(backup: StoredBackup, signal: AbortSignal) {
-  return take(await openArchive(backup, signal), backup)
-}
-
-async function fromFolder(backup: StoredBackup, signal: AbortSignal) {
-  const folder = await localFolder(backup, signal)
-  try {
-    return await take(createReadStream(join(folder.path, 'toc.dat'), {signal}), backup)
-  } finally {
-    await folder.release()
-  }
+  const open = format === 'directory' ? openContents : openArchive
+  return (await take(await open(backup, signal), backup)) ?? notKnown()
 }
 
 /** Leaves the stream where the table of contents ends. @returns undefined for a version that is not known */

@@ -1,25 +1,19 @@
-import {createWriteStream} from 'node:fs'
-import {mkdtemp, mkdir, rm} from 'node:fs/promises'
-import {tmpdir} from 'node:os'
-import {basename, dirname, join} from 'node:path'
+import {createReadStream} from 'node:fs'
+import {dirname, join} from 'node:path'
 import type {Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
 import {decompressor} from '../../archive/compression.js'
 import type {StorageProvider} from '../../storage/provider.js'
-import {DbbakError} from '../../support/errors.js'
-import {guardian} from '../../support/guardian.js'
 import type {CatalogEntry} from '../catalog.js'
 import type {ArchiveFile, Manifest} from '../manifest.js'
+import {archiveFiles, fetchFolder, type FolderCopy, type LocalCopy} from './fetched-folder.js'
 
 /** Where a backup lies. */
 export interface StoredBackup {
   store: StorageProvider
   entry: Pick<CatalogEntry, 'manifest' | 'archive'>
-}
-
-/** The files that make up the archive itself: all but the globals. */
-export function archiveFiles({manifest, archive}: StoredBackup['entry']): ArchiveFile[] {
-  return manifest.files.filter(({path}) => path === archive || path.startsWith(`${archive}/`))
+  /** What all steps of one operation share, where they need the files locally: see `withOneCopy`. */
+  copy?: FolderCopy
 }
 
 /** The archive of a custom or plain backup as pg_restore or psql reads it. Errors of any part end the stream. */
@@ -35,48 +29,46 @@ function unpacking({compression}: Manifest): ReturnType<typeof decompressor> {
   return compression.by === 'dbbak' ? decompressor(compression.algorithm) : undefined
 }
 
-/** A local folder or file that the tools can read, and how to let go of it. */
-export interface LocalCopy {
-  path: string
-  release(): Promise<void>
-}
-
 /** The folder of a directory-format backup: in place where the destination is local, else fetched. */
-export async function localFolder({store, entry}: StoredBackup, signal: AbortSignal): Promise<LocalCopy> {
-  const files = archiveFiles(entry)
-  const inPlace = files[0] && (await store.fileFor?.(files[0].path))
-  if (inPlace) return {path: dirname(inPlace), release: async () => {}}
-  const folder = await mkdtemp(join(tmpdir(), 'dbbak-'))
-  const unregister = guardian().folder(folder)
-  const release = async () => {
-    await rm(folder, {recursive: true, force: true})
-    unregister()
-  }
-  try {
-    await mkdir(join(folder, 'dump'))
-    for (const {path} of files)
-      await fetchFile(store, path, join(folder, 'dump', plainName(entry, path)), signal)
-    return {path: join(folder, 'dump'), release}
-  } catch (error) {
-    await release()
-    throw error
-  }
-}
-
-/** A directory-format dump has no folders inside; a name that says otherwise is not one of pg_dump's. */
-function plainName({archive}: StoredBackup['entry'], path: string): string {
-  const name = path.slice(archive.length + 1)
-  if (name === basename(name) && name !== '') return name
-  throw new DbbakError('MANIFEST_INVALID', `${path} cannot be part of a directory-format dump.`)
-}
-
-async function fetchFile(
-  store: StorageProvider,
-  key: string,
-  file: string,
+export async function localFolder(
+  backup: StoredBackup,
   signal: AbortSignal,
-): Promise<void> {
-  await pipeline(await store.get(key, {signal}), createWriteStream(file, {flags: 'wx', mode: 0o600}), {
-    signal,
-  })
+  onProgress?: (bytes: number) => void,
+): Promise<LocalCopy> {
+  const path = (await folderInPlace(backup)) ?? (await backup.copy?.path({signal, onProgress}))
+  if (path !== undefined) return {path, release: async () => {}}
+  return fetchFolder(backup, {signal, onProgress})
+}
+
+/**
+ * Fetches the folder of a directory-format backup ahead, where steps to come share a copy of it.
+ * @returns the files that were held against the manifest on the way
+ */
+export async function fetchAhead(
+  backup: StoredBackup,
+  signal: AbortSignal,
+  onProgress?: (bytes: number) => void,
+): Promise<ArchiveFile[]> {
+  const {entry, copy} = backup
+  if (!copy || entry.manifest.format !== 'directory' || (await folderInPlace(backup))) return []
+  await copy.path({signal, onProgress})
+  return archiveFiles(entry)
+}
+
+/** The table of contents of a directory-format backup: of the copy if there is one already, else it alone. */
+export async function openContents(
+  {store, entry, copy}: StoredBackup,
+  signal: AbortSignal,
+): Promise<Readable> {
+  const folder = await copy?.pathIfFetched()
+  if (folder !== undefined) return createReadStream(join(folder, contentsFile), {signal})
+  return store.get(`${entry.archive}/${contentsFile}`, {signal})
+}
+
+const contentsFile = 'toc.dat'
+
+async function folderInPlace({store, entry}: StoredBackup): Promise<string | undefined> {
+  const [first] = archiveFiles(entry)
+  const file = first && (await store.fileFor?.(first.path))
+  return file && dirname(file)
 }

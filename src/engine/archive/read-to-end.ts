@@ -3,44 +3,31 @@ import {digestOf} from '../../archive/digest.js'
 import type {ClientTools} from '../../postgres/client-tools.js'
 import {wasKilled} from '../../postgres/run-tool.js'
 import {DbbakError} from '../../support/errors.js'
-import {openArchive, type StoredBackup} from './open-archive.js'
+import {checkFile, otherBackup} from './check-file.js'
+import {fetchAhead, openArchive, type StoredBackup} from './open-archive.js'
 import {runRestoreTool} from './run-restore-tool.js'
 
-const otherBackup = ['Use another backup: dbbak list', 'Take a new one now: dbbak backup']
-
 /**
- * Reads every file of a backup to its end and holds size and SHA-256 against the manifest.
- * @throws DbbakError CHECKSUM_MISMATCH, ARCHIVE_SIZE_MISMATCH; OBJECT_NOT_FOUND
+ * Reads every file of a backup to its end and holds size and SHA-256 against the manifest. What later steps need
+ * locally is fetched by that, so that nothing is read twice.
+ * @throws DbbakError CHECKSUM_MISMATCH, ARCHIVE_SIZE_MISMATCH; OBJECT_NOT_FOUND; TEMPORARY_SPACE
  */
 export async function checkDigests(
-  {store, entry}: StoredBackup,
+  backup: StoredBackup,
   signal: AbortSignal,
   onProgress?: (bytes: number) => void,
 ): Promise<void> {
-  let before = 0
+  const {store, entry} = backup
+  const fetched = new Set(await fetchAhead(backup, signal, onProgress))
+  let before = [...fetched].reduce((sum, {bytes}) => sum + bytes, 0)
   for (const file of entry.manifest.files) {
+    if (fetched.has(file)) continue
     const stream = await store.get(file.path, {signal})
     const found = await digestOf(onProgress ? Readable.from(watched(stream, before, onProgress)) : stream, {
       signal,
     })
     before += found.bytes
-    if (found.bytes !== file.bytes) {
-      throw new DbbakError(
-        'ARCHIVE_SIZE_MISMATCH',
-        `${file.path} has ${found.bytes} bytes; its manifest says ${file.bytes}.`,
-        {suggestions: otherBackup},
-      )
-    }
-    if (found.sha256 !== file.sha256) {
-      throw new DbbakError(
-        'CHECKSUM_MISMATCH',
-        `${file.path} was changed or damaged since it was written: its SHA-256 is not the manifest's.`,
-        {
-          suggestions: otherBackup,
-          details: {expected: file.sha256, found: found.sha256},
-        },
-      )
-    }
+    checkFile(file, found)
   }
 }
 

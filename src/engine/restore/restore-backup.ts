@@ -3,6 +3,7 @@ import {unconnectedVariables} from '../../postgres/tool-environment.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
 import {qualified} from '../../postgres/identifiers.js'
 import {DbbakError, messageOf, withExitCode} from '../../support/errors.js'
+import {withOneCopy} from '../archive/fetched-folder.js'
 import {checkDigests, readToEnd} from '../archive/read-to-end.js'
 import type {StoredBackup} from '../archive/open-archive.js'
 import {activity, withoutActivities} from '../events.js'
@@ -33,7 +34,15 @@ import {failureOf, rollBack} from './way-back.js'
 export type {Consent, RestorePlan, RestoreRequest, RestoreResult} from './restore-request.js'
 
 /** The staged restore: preflight, verify, confirm, safety dump, restore, table checks, and rollback when it comes to it. */
-export async function restoreBackup(
+export function restoreBackup(
+  backup: StoredBackup,
+  request: RestoreRequest,
+  deps: RestoreDeps,
+): Promise<RestoreResult> {
+  return withOneCopy(backup, (local) => inStages(local, request, deps))
+}
+
+async function inStages(
   backup: StoredBackup,
   request: RestoreRequest,
   deps: RestoreDeps,

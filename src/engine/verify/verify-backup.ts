@@ -4,6 +4,7 @@ import {unconnectedVariables} from '../../postgres/tool-environment.js'
 import type {ScratchServer} from '../../postgres/scratch/scratch.js'
 import type {Clock} from '../../support/clock.js'
 import {DbbakError, messageOf} from '../../support/errors.js'
+import {withOneCopy} from '../archive/fetched-folder.js'
 import {checkDigests, readToEnd} from '../archive/read-to-end.js'
 import {activity, type Events} from '../events.js'
 import type {StoredBackup} from '../archive/open-archive.js'
@@ -45,7 +46,7 @@ export async function verifyBackup(
   deps: VerifyDeps,
 ): Promise<VerificationRecord> {
   const start = performance.now()
-  const checks = await runChecks(backup, request, deps)
+  const checks = await localChecks(backup, request, deps)
   const record: VerificationRecord = {
     formatVersion: 1,
     id: backup.entry.manifest.id,
@@ -61,6 +62,12 @@ export async function verifyBackup(
 }
 
 type Step = {name: CheckName; level: VerificationLevel; run: () => Promise<Check[]>}
+
+/** Checksums alone need no room for a copy. */
+function localChecks(backup: StoredBackup, request: VerifyRequest, deps: VerifyDeps): Promise<Check[]> {
+  if (request.level === 'checksum') return runChecks(backup, request, deps)
+  return withOneCopy(backup, (local) => runChecks(local, request, deps))
+}
 
 async function runChecks(backup: StoredBackup, {level}: VerifyRequest, deps: VerifyDeps): Promise<Check[]> {
   const {entry} = backup
@@ -164,8 +171,19 @@ const couldNotRun = new Set([
   'TLS_FAILED',
   'SERVER_TOO_OLD',
   'QUERY_FAILED',
+  'TEMPORARY_SPACE',
+  // The store would not give the backup: that says nothing of the backup.
+  'DESTINATION_UNREACHABLE',
+  'DESTINATION_DENIED',
+  'DESTINATION_NOT_FOUND',
+  'CREDENTIALS_REFUSED',
+  'CLOCK_SKEW',
   'TOOL_FAILED', // killed: one that ended by itself is judged by what it said
 ])
+
+/** An object store that answers a request for a whole object with no: it may lie in an archive tier. */
+const isRefusal = ({code, details}: DbbakError): boolean =>
+  code === 'DESTINATION_FAILED' && details?.trouble === 'failed'
 
 function failedCheck(name: CheckName, error: unknown): Check {
   if (!(error instanceof DbbakError)) throw error
@@ -177,7 +195,7 @@ function failedCheck(name: CheckName, error: unknown): Check {
     throw error
   return {
     name,
-    status: couldNotRun.has(error.code) ? 'could-not-run' : 'failed',
+    status: couldNotRun.has(error.code) || isRefusal(error) ? 'could-not-run' : 'failed',
     reason: `${error.code}: ${error.message}`,
   }
 }
@@ -246,7 +264,7 @@ async function keep(
   const overwrite = record.verdict !== 'could-not-run'
   try {
     const text = Buffer.from(serializeVerification(record))
-    await store.put(verificationName(entry.archive), Readable.from([text]), {overwrite})
+    await store.put(verificationName(entry.archive), Readable.from([text]), {overwrite, readOften: true})
   } catch (error) {
     if (!overwrite && error instanceof DbbakError && error.code === 'OBJECT_EXISTS') return
     events.warning?.({

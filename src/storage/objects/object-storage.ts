@@ -4,6 +4,7 @@ import {checkObjectName, isObjectName} from '../object-name.js'
 import type {GetOptions, Leftover, ObjectInfo, PutOptions, StorageProvider} from '../provider.js'
 import {Claims, type Claim} from './claims.js'
 import {destinationError} from './destination-error.js'
+import {InFlight} from './in-flight.js'
 import type {ObjectClient, StoredObject} from './object-client.js'
 import {Retrying, type PatienceOptions} from './patience.js'
 import {receive} from './receive.js'
@@ -25,6 +26,7 @@ export class ObjectStorage implements StorageProvider {
   private readonly prefix: string
   private readonly retrying: Retrying
   private readonly claims: Claims
+  private readonly inFlight = new InFlight()
   private readonly closing = new AbortController()
 
   constructor(
@@ -56,10 +58,11 @@ export class ObjectStorage implements StorageProvider {
     const ifAbsent = options.overwrite !== true
     signal.throwIfAborted()
     if (ifAbsent) await this.refuseTaken(name, signal)
-    const {client, retrying} = this
+    const {client, retrying, inFlight} = this
     return send(body, {
       client,
       retrying,
+      inFlight,
       name,
       signal,
       create: {ifAbsent, token: randomUUID(), readOften: options.readOften},

@@ -3,8 +3,6 @@ import type {UploadLimits} from './object-client.js'
 const mebibyte = 1024 * 1024
 /** Large enough to keep a connection busy, small enough that several fit into memory; twice that where one follows another. */
 const smallestPart = 8 * mebibyte
-/** Parts in flight hold no more than this together, as long as one alone does not. */
-const inFlightBytes = 40 * mebibyte
 
 /**
  * How large a part has to be so that an object whose length nobody knows yet fits into the store's number of parts.
@@ -22,11 +20,6 @@ export function partBytes(
   const isAsExpected = expectedBytes !== undefined && offset < expectedBytes
   const wanted = isAsExpected ? even : Math.max(even, least * 2 ** Math.min(doublings, 30))
   return Math.min(wanted, partBytesMax)
-}
-
-/** How many parts of a size are sent at a time. */
-export function partsAtOnce(bytes: number): number {
-  return Math.max(1, Math.floor(inFlightBytes / bytes))
 }
 
 const wholeMebibytes = (bytes: number): number => Math.ceil(bytes / mebibyte) * mebibyte

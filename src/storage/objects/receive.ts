@@ -18,7 +18,7 @@ export interface ReceiveRequest {
 const mebibyte = 1024 * 1024
 /** Small objects come with one request, and large ones begin early. */
 const firstBytes = mebibyte
-const windowBytes = 8 * mebibyte
+const windowBytes = 4 * mebibyte
 /** One connection to a far store is slower than the line. */
 const windowsAtOnce = 4
 /** So that whoever reads can begin with a piece before it has the next. */

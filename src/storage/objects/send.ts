@@ -1,13 +1,15 @@
 import {addAbortListener} from 'node:events'
 import type {Readable} from 'node:stream'
 import type {CreateOptions, ObjectClient, StoredObject, Upload} from './object-client.js'
-import {partBytes, partsAtOnce} from './part-size.js'
+import type {InFlight} from './in-flight.js'
+import {partBytes} from './part-size.js'
 import type {Retrying} from './patience.js'
 import {StoreError} from './store-error.js'
 
 export interface SendRequest {
   client: ObjectClient
   retrying: Retrying
+  inFlight: InFlight
   name: string
   create: CreateOptions
   expectedBytes: number | undefined
@@ -133,26 +135,26 @@ class Sender {
   private async dispatch(last: boolean): Promise<void> {
     await this.begin()
     const bytes = this.content()
-    while (this.running.size >= this.atOnce(bytes.length)) await Promise.race(this.running)
+    const {retrying, inFlight, client} = this.request
+    if (client.limits.sequential) await Promise.all(this.running)
     this.throwIfFailed()
+    const leave = await inFlight.enter(bytes.length, this.signal)
     const part = {number: this.number, offset: this.offset, bytes, last}
-    const {retrying} = this.request
     const sent = retrying
       .run(this.signal, () => this.upload!.part(part, this.signal))
       .then(
         () => void this.spare.push(bytes),
         (error: unknown) => this.partFailed(error),
       )
-      .finally(() => this.running.delete(sent))
+      .finally(() => {
+        leave()
+        this.running.delete(sent)
+      })
     this.running.add(sent)
     this.number++
     this.offset += bytes.length
     this.filled = 0
     if (!last) this.filling = this.newBuffer()
-  }
-
-  private atOnce(bytes: number): number {
-    return this.request.client.limits.sequential ? 1 : partsAtOnce(bytes)
   }
 
   private async begin(): Promise<void> {
