@@ -21,8 +21,7 @@ const firstBytes = mebibyte
 const windowBytes = 4 * mebibyte
 /** One connection to a far store is slower than the line. */
 const windowsAtOnce = 4
-/** So that whoever reads can begin with a piece before it has the next. */
-const pieceBytes = 256 * 1024
+const pieceBytes = 64 * 1024
 
 /**
  * The bytes of an object, fetched in ranges, several ahead of the reader. A range that breaks off goes on at the byte
@@ -37,7 +36,7 @@ export async function receive(request: ReceiveRequest): Promise<Readable> {
 }
 
 interface Beginning {
-  bytes: Buffer
+  pieces: Buffer[]
   /** Of the whole object. */
   size: number
   etag: string | undefined
@@ -46,11 +45,11 @@ interface Beginning {
 async function beginning(request: ReceiveRequest, signal: AbortSignal): Promise<Beginning> {
   const known: {size?: number; etag?: string} = {}
   try {
-    const bytes = await fetchRange({...request, known}, signal)
-    return {bytes, size: known.size ?? bytes.length, etag: known.etag}
+    const pieces = await fetchRange({...request, known}, signal)
+    return {pieces, size: known.size ?? 0, etag: known.etag}
   } catch (error) {
     if (!(error instanceof StoreError) || error.trouble !== 'beyond-end') throw error
-    return {bytes: Buffer.alloc(0), size: error.size ?? 0, etag: undefined}
+    return {pieces: [], size: error.size ?? 0, etag: undefined}
   }
 }
 
@@ -59,24 +58,26 @@ interface RangeRequest extends ReceiveRequest {
   known: {size?: number; etag?: string | undefined}
 }
 
-async function fetchRange(request: RangeRequest, signal: AbortSignal): Promise<Buffer> {
+/** @returns the pieces as they came from the connection: copying them together would only hold them twice */
+async function fetchRange(request: RangeRequest, signal: AbortSignal): Promise<Buffer[]> {
   const {client, retrying, name, start, end, known} = request
   const patience = retrying.begin(signal)
-  const bytes = Buffer.allocUnsafeSlow(end - start + 1)
+  const pieces: Buffer[] = []
   let at = 0
   for (;;) {
     try {
       const answer = await client.get(name, {start: start + at, end, etag: known.etag}, signal)
       known.etag ??= answer.etag
       known.size ??= answer.size
-      const wanted = Math.min(bytes.length, answer.size - start)
+      const wanted = Math.min(end - start + 1, answer.size - start)
       for await (const chunk of answer.body as AsyncIterable<Buffer>) {
         if (at + chunk.length > wanted)
           throw new StoreError('failed', 'the store sent more than it was asked for')
-        at += chunk.copy(bytes, at)
+        pieces.push(chunk)
+        at += chunk.length
         patience.progressed()
       }
-      if (at === wanted) return bytes.subarray(0, wanted)
+      if (at === wanted) return pieces
       throw new StoreError('transient', `the answer ended ${wanted - at} bytes early`)
     } catch (error) {
       await patience.afterFailure(error)
@@ -91,7 +92,7 @@ interface Ending {
 
 /** Gives the windows in order while the next ones are being fetched. */
 class ObjectReader extends Readable {
-  private readonly windows: Promise<Buffer>[] = []
+  private readonly windows: Promise<Buffer[]>[] = []
   private pieces: Buffer[]
   private next: number
   private readonly known: RangeRequest['known']
@@ -102,8 +103,8 @@ class ObjectReader extends Readable {
     private readonly ending: Ending,
   ) {
     super({highWaterMark: pieceBytes})
-    this.pieces = piecesOf(first.bytes)
-    this.next = request.start + first.bytes.length
+    this.pieces = first.pieces
+    this.next = request.start + first.pieces.reduce((sum, {length}) => sum + length, 0)
     this.known = {size: first.size, etag: first.etag}
     request.signal?.addEventListener('abort', this.onAbort, {once: true})
     if (request.signal?.aborted) this.onAbort()
@@ -122,7 +123,7 @@ class ObjectReader extends Readable {
     while (this.pieces.length === 0) {
       const window = this.windows.shift()
       if (!window) return undefined
-      this.pieces = piecesOf(await window)
+      this.pieces = await window
       this.fetchAhead()
     }
     return this.pieces.shift()
@@ -155,10 +156,4 @@ class ObjectReader extends Readable {
     this.pieces = []
     callback(error)
   }
-}
-
-function piecesOf(bytes: Buffer): Buffer[] {
-  const pieces: Buffer[] = []
-  for (let at = 0; at < bytes.length; at += pieceBytes) pieces.push(bytes.subarray(at, at + pieceBytes))
-  return pieces
 }
