@@ -33,7 +33,7 @@ export interface Catalog {
 }
 
 /** Manifests are read so many at a time. */
-const readersAtOnce = 16
+const readersAtOnce = 32
 
 type Objects = Map<string, ObjectInfo>
 

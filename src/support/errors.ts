@@ -49,6 +49,7 @@ export const errorCodes = {
   SERVER_TOO_OLD: null,
   CONNECTION_LOST: null,
   QUERY_FAILED: null,
+  HOOK_FAILED: null,
   // Client tools
   CLIENT_TOOLS_NOT_FOUND: null,
   CLIENT_TOOLS_TOO_OLD: null,

@@ -10,6 +10,7 @@ export type Need =
   | 's3'
   | 'azure'
   | 'gcs'
+  | 'chromium'
   | 'sample-data'
   | 'tmpfs'
   | 'root'
