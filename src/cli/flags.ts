@@ -12,6 +12,41 @@ export const fromFlag = Flags.string({
   helpValue: 'DEST',
 })
 
+/** For commands that work on one database. */
+export const oneDatabaseFlag = Flags.string({
+  description: "Whose backups: one of the config file's databases, or a database by its own name.",
+  helpValue: 'NAME',
+})
+
+/** For commands that work on several. */
+export const fleetFlags = {
+  database: Flags.string({
+    description: "One of the config file's databases; may be repeated.",
+    multiple: true,
+    multipleNonGreedy: true,
+    exclusive: ['database-url'],
+    helpValue: 'NAME',
+    helpGroup: 'SEVERAL DATABASES',
+  }),
+  'all-databases': Flags.boolean({
+    description: "All of the config file's databases; goes on after a failure.",
+    exclusive: ['database', 'database-url'],
+    helpGroup: 'SEVERAL DATABASES',
+  }),
+  shard: Flags.string({
+    description: 'A part of them, the same on every machine: 2/5 is the second of five.',
+    helpValue: 'PART/PARTS',
+    helpGroup: 'SEVERAL DATABASES',
+  }),
+  concurrency: Flags.integer({
+    description: 'So many databases at a time (default 2).',
+    min: 1,
+    max: 100,
+    helpValue: 'N',
+    helpGroup: 'SEVERAL DATABASES',
+  }),
+}
+
 export const bandwidthLimitFlag = Flags.string({
   description: 'Send and receive at most so many bytes a second (20MB, 800kB).',
   helpValue: 'RATE',

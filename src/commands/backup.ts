@@ -1,11 +1,22 @@
-import {Flags} from '@oclif/core'
+import {Flags, type Interfaces} from '@oclif/core'
 import {DbbakCommand} from '../cli/command.js'
 import {downloadConsent} from '../cli/download-question.js'
-import {bandwidthLimitFlag, databaseUrlFlag, levelFlag, patterns, scratchFlag} from '../cli/flags.js'
+import {
+  bandwidthLimitFlag,
+  databaseUrlFlag,
+  fleetFlags,
+  levelFlag,
+  patterns,
+  scratchFlag,
+} from '../cli/flags.js'
 import {backupPlan, backupSummary} from '../cli/show-backup.js'
+import {fleetSummary} from '../cli/show-fleet.js'
 import {verifySummary} from '../cli/show-verify.js'
+import type {BackupResult} from '../index.js'
 import type {BackupOptions} from '../library/take-backup.js'
 import type {VerifyOptions} from '../library/verify-backups.js'
+
+type BackupFlags = Interfaces.InferredFlags<(typeof Backup)['flags'] & (typeof DbbakCommand)['baseFlags']>
 
 export default class Backup extends DbbakCommand {
   static override summary = 'Take a backup of a database.'
@@ -75,12 +86,37 @@ export default class Backup extends DbbakCommand {
       helpValue: 'TIME',
     }),
     'dry-run': Flags.boolean({description: 'Look at everything, write nothing.'}),
+    ...fleetFlags,
   }
 
   async run(): Promise<unknown> {
     const {flags} = await this.parse(Backup)
-    const {takeBackup, planBackupOf} = await import('../library/take-backup.js')
-    const options: BackupOptions = {
+    const {chosenDatabases} = await import('../library/fleet.js')
+    const {database, 'all-databases': all, shard, config} = flags
+    const names = await chosenDatabases({databases: database, all, shard, config})
+    const options = this.optionsOf(flags)
+    if (names === undefined) return this.backUp(options, flags)
+    if (database?.length === 1 && names.length === 1)
+      return this.backUp({...options, database: names[0]}, flags)
+    return this.backUpEach(names, options, flags)
+  }
+
+  private async backUpEach(names: string[], options: BackupOptions, flags: BackupFlags): Promise<unknown> {
+    const {forEachDatabase, fleetError} = await import('../library/fleet.js')
+    const line = {}
+    const result = await forEachDatabase(
+      names,
+      {concurrency: flags.concurrency ?? 2, doing: 'Backing up', events: options.events, signal: this.signal},
+      (database, events) => this.backUp({...options, database, events, line}, flags, () => {}),
+    )
+    this.log(fleetSummary(result))
+    const error = fleetError(result)
+    if (error) throw error
+    return result
+  }
+
+  private optionsOf(flags: BackupFlags): BackupOptions {
+    return {
       ...this.runOptions(flags),
       databaseUrl: flags['database-url'],
       format: flags.format as BackupOptions['format'],
@@ -100,20 +136,30 @@ export default class Backup extends DbbakCommand {
       name: flags.name,
       lockTimeout: flags['lock-timeout'],
     }
+  }
+
+  /** @param log where the summary goes; of several databases there is one for all */
+  private async backUp(
+    options: BackupOptions,
+    flags: BackupFlags,
+    log = (text: string) => this.log(text),
+  ): Promise<unknown> {
+    const {takeBackup, planBackupOf} = await import('../library/take-backup.js')
     if (flags['dry-run']) {
       const plan = await planBackupOf(options)
-      this.log(backupPlan(plan))
+      log(backupPlan(plan))
       return plan
     }
     const result = await takeBackup(options)
-    this.log(backupSummary(result))
-    return flags.verify ? this.verifyNew(result, options, flags) : result
+    log(backupSummary(result))
+    return flags.verify ? this.verifyNew(result, options, flags, log) : result
   }
 
   private async verifyNew(
-    result: Awaited<ReturnType<typeof import('../library/take-backup.js').takeBackup>>,
+    result: BackupResult,
     options: BackupOptions,
-    flags: {verify?: string | undefined; scratch?: string | undefined},
+    flags: BackupFlags,
+    log: (text: string) => void,
   ): Promise<unknown> {
     const {verifyBackups, verificationError} = await import('../library/verify-backups.js')
     const verified = await verifyBackups({
@@ -124,7 +170,7 @@ export default class Backup extends DbbakCommand {
       scratch: flags.scratch as VerifyOptions['scratch'],
       mayDownload: downloadConsent(flags.scratch, this.signal),
     })
-    this.log(verifySummary(verified))
+    log(verifySummary(verified))
     const document = {...result, verification: verified}
     const error = verificationError(verified, document)
     if (error) throw error

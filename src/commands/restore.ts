@@ -1,7 +1,7 @@
 import {Args, Flags} from '@oclif/core'
 import {DbbakCommand} from '../cli/command.js'
 import {askToType} from '../cli/confirm.js'
-import {bandwidthLimitFlag, databaseUrlFlag, fromFlag} from '../cli/flags.js'
+import {bandwidthLimitFlag, databaseUrlFlag, fromFlag, oneDatabaseFlag} from '../cli/flags.js'
 import {planText, restoreSummary} from '../cli/show-restore.js'
 import type {RestoreOptions} from '../library/restore-backup.js'
 
@@ -23,6 +23,7 @@ export default class Restore extends DbbakCommand {
   static override flags = {
     latest: Flags.boolean({description: 'The newest backup.', exclusive: ['at']}),
     at: Flags.string({description: 'The newest backup that is not newer than this time.', helpValue: 'TIME'}),
+    database: oneDatabaseFlag,
     from: fromFlag,
     'bandwidth-limit': bandwidthLimitFlag,
     'database-url': databaseUrlFlag,
@@ -101,8 +102,10 @@ export default class Restore extends DbbakCommand {
   async run(): Promise<unknown> {
     const {flags, args} = await this.parse(Restore)
     const {restoreBackup} = await import('../library/restore-backup.js')
+    const {whoseBackups} = await import('../library/fleet.js')
     const result = await restoreBackup({
       ...this.runOptions(flags),
+      ...(await whoseBackups(flags.database, flags)),
       backup: args.backup,
       latest: flags.latest,
       at: flags.at,

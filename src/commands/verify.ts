@@ -1,7 +1,7 @@
 import {Args, Flags} from '@oclif/core'
 import {DbbakCommand} from '../cli/command.js'
 import {downloadConsent} from '../cli/download-question.js'
-import {bandwidthLimitFlag, fromFlag, levelFlag, scratchFlag} from '../cli/flags.js'
+import {bandwidthLimitFlag, fromFlag, oneDatabaseFlag, levelFlag, scratchFlag} from '../cli/flags.js'
 import {verifySummary} from '../cli/show-verify.js'
 import type {VerifyOptions} from '../library/verify-backups.js'
 
@@ -23,6 +23,7 @@ export default class Verify extends DbbakCommand {
   static override flags = {
     latest: Flags.boolean({description: 'The newest backup.', exclusive: ['all']}),
     all: Flags.boolean({description: 'Every backup; goes on after a failure.'}),
+    database: oneDatabaseFlag,
     from: fromFlag,
     'bandwidth-limit': bandwidthLimitFlag,
     level: levelFlag,
@@ -36,8 +37,10 @@ export default class Verify extends DbbakCommand {
   async run(): Promise<unknown> {
     const {flags, args} = await this.parse(Verify)
     const {verifyBackups, verificationError} = await import('../library/verify-backups.js')
+    const {whoseBackups} = await import('../library/fleet.js')
     const result = await verifyBackups({
       ...this.runOptions(flags),
+      ...(await whoseBackups(flags.database, flags)),
       backup: args.backup,
       latest: flags.latest,
       all: flags.all,

@@ -3,21 +3,57 @@ import {snapshotMs, type Catalog, type CatalogEntry, type CatalogProblem} from '
 import {manifestEnding} from './naming.js'
 
 /** Which backup is meant. */
-export type BackupChoice = {latest: true} | {name: string} | {notAfter: Date}
+export type BackupChoice =
+  | {name: string}
+  | (({latest: true} | {notAfter: Date}) & {
+      /** Only backups of a database of this name. */
+      of?: string | undefined
+      /** Where there are backups of several databases and none of them is asked for: those of this one, if there are. */
+      preferring?: string | undefined
+      /** Then no others either: what is chosen replaces something. */
+      refusingOthers?: boolean | undefined
+    })
 
 /**
  * Finds a backup by name: its id, its archive's name, or a beginning of these that only one has.
- * Safety backups are found by name only; `latest` never means one.
+ * Safety backups are found by name only; `latest` never means one. Where backups of several databases lie together, the
+ * newest is that of the database that is meant.
  * @throws DbbakError BACKUP_NOT_FOUND, BACKUP_NAME_AMBIGUOUS, or what is wrong with the manifest of that name
  */
 export function findBackup(catalog: Catalog, choice: BackupChoice, destination: string): CatalogEntry {
   if ('name' in choice) return byName(catalog, choice.name, destination)
-  const candidates = catalog.backups.filter(({manifest}) => manifest.kind === 'backup')
+  const candidates = ofOneDatabase(
+    catalog.backups.filter(({manifest}) => manifest.kind === 'backup'),
+    choice,
+    destination,
+  )
   if ('latest' in choice) return candidates[0] ?? none(`There is no backup at ${destination}.`)
   const limitMs = choice.notAfter.getTime()
   return (
     candidates.find((entry) => snapshotMs(entry) <= limitMs) ??
     none(`There is no backup at ${destination} from ${choice.notAfter.toISOString()} or before.`)
+  )
+}
+
+/** The newest backup of whatever database happened to be dumped last is nobody's wish. */
+function ofOneDatabase(
+  backups: CatalogEntry[],
+  {of, preferring, refusingOthers}: Exclude<BackupChoice, {name: string}>,
+  destination: string,
+): CatalogEntry[] {
+  const names = [...new Set(backups.map(({manifest}) => manifest.database.name))]
+  const called = (name: string) => backups.filter(({manifest}) => manifest.database.name === name)
+  if (of !== undefined) {
+    if (names.includes(of)) return called(of)
+    return none(`There is no backup of the database ${of} at ${destination}.`)
+  }
+  if (names.length < 2 || preferring === undefined) return backups
+  if (names.includes(preferring)) return called(preferring)
+  if (!refusingOthers) return backups
+  throw new DbbakError(
+    'BACKUP_NAME_AMBIGUOUS',
+    `There are backups of ${names.length} databases at ${destination} (${names.slice(0, 5).join(', ')}), none of them of ${preferring}. Which is meant?`,
+    {suggestions: [`Say whose: --database ${names[0] ?? ''}`, 'Or name the backup, from: dbbak list']},
   )
 }
 

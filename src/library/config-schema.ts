@@ -47,28 +47,18 @@ const azureSchema = z.strictObject({
   tier: z.enum(['Hot', 'Cool', 'Cold', 'Archive']).optional(),
 })
 
-/** A config file's settings, as documented for people and, through {@link configJsonSchema}, for editors. */
-export const configSchema = z.strictObject({
-  $schema: z.string().optional().describe('Where editors find the schema of this file.'),
-  databaseUrl: z.string().min(1).optional().describe('The database to back up and to restore into.'),
-  testDatabaseUrl: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('A server (and database) for restore tests; never production.'),
-  backupDir: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('The local destination; a relative path starts at this file.'),
-  to: z.array(z.string().min(1)).min(1).optional().describe('The destinations of a backup: folders or URLs.'),
+const databaseName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
+
+/** What may be set for one database, and for all of them at the top. */
+const perDatabase = {
+  testDatabaseUrl: text.optional().describe('A server (and database) for restore tests; never production.'),
+  backupDir: text.optional().describe('The local destination; a relative path starts at this file.'),
   retentionDays: z
     .number()
     .int()
     .positive()
     .optional()
     .describe('Age in days after which prune removes backups.'),
-  pgBin: z.string().min(1).optional().describe('The folder with pg_dump, pg_restore and psql.'),
   format: z.enum(['custom', 'plain', 'directory']).optional().describe("The archive's format."),
   compress: z
     .string()
@@ -83,18 +73,29 @@ export const configSchema = z.strictObject({
     .max(1000)
     .optional()
     .describe('How many tables to dump or restore at a time.'),
-  name: z
-    .string()
-    .min(1)
+  name: text.optional().describe("What backups' names begin with, instead of the database's name."),
+  label: text.optional().describe('A remark that is kept in the manifest.'),
+  lockTimeout: text.optional().describe('How long to wait for a locked table, for example 30s.'),
+}
+
+const databaseSchema = z.strictObject({
+  url: text.describe('The database; from the environment: ${SHOP_DATABASE_URL}.'),
+  destinations: z.array(text).min(1).optional().describe('Where its backups go, instead of `to`.'),
+  ...perDatabase,
+})
+
+/** A config file's settings, as documented for people and, through {@link configJsonSchema}, for editors. */
+export const configSchema = z.strictObject({
+  $schema: z.string().optional().describe('Where editors find the schema of this file.'),
+  databaseUrl: text.optional().describe('The database to back up and to restore into.'),
+  databases: z
+    .record(z.string().regex(databaseName, 'a name is letters, digits, - _ and .'), databaseSchema)
     .optional()
-    .describe("What backups' names begin with, instead of the database's name."),
-  label: z.string().min(1).optional().describe('A remark that is kept in the manifest.'),
-  lockTimeout: z.string().min(1).optional().describe('How long to wait for a locked table, for example 30s.'),
-  cacheDir: z
-    .string()
-    .min(1)
-    .optional()
-    .describe('Where downloaded server programs and read manifests are kept.'),
+    .describe('Several databases, by names of your own: --database NAME, --all-databases.'),
+  ...perDatabase,
+  to: z.array(text).min(1).optional().describe('The destinations of a backup: folders or URLs.'),
+  pgBin: text.optional().describe('The folder with pg_dump, pg_restore and psql.'),
+  cacheDir: text.optional().describe('Where downloaded server programs and read manifests are kept.'),
   upload: z
     .boolean()
     .optional()
@@ -137,6 +138,8 @@ function withNumbers(value: unknown): unknown {
     Object.entries(value).map(([key, held]: [string, unknown]) => {
       const isNumber =
         (key === 'retentionDays' || key === 'jobs') && typeof held === 'string' && /^\d+$/.test(held)
+      if (key === 'databases' && typeof held === 'object' && held !== null)
+        return [key, Object.fromEntries(Object.entries(held).map(([name, one]) => [name, withNumbers(one)]))]
       return [key, isNumber ? Number(held) : held]
     }),
   )
@@ -160,6 +163,7 @@ function describeUnknownKey(key: string, path: string[]): string {
 /** The keys that may stand at a place of the file. */
 function keysAt(path: string[]): string[] {
   const groups: Record<string, z.ZodObject> = {s3: s3Schema, gcs: gcsSchema, azure: azureSchema}
+  if (path[0] === 'databases' && path.length === 2) return Object.keys(databaseSchema.shape)
   const group = path.length === 0 ? configSchema : groups[path[0] ?? '']
   return path.length > 1 || !group ? [] : Object.keys(group.shape)
 }

@@ -19,6 +19,8 @@ export interface RunOptions {
   cwd?: string
   /** A config file to use instead of searching. */
   config?: string | undefined
+  /** One of the config file's `databases`, whose settings go before variables. */
+  database?: string | undefined
   /** Told of progress, warnings and stages. */
   events?: Events
   /** Ends the operation; what it began is cleaned up. */
@@ -26,6 +28,13 @@ export interface RunOptions {
   clock?: Clock
   /** Bytes a second to and from destinations: `20MB`; by default as fast as can be. */
   bandwidthLimit?: string | undefined
+  /** Runs that share the limit are given the same. */
+  line?: Line | undefined
+}
+
+/** What all destinations of a run, or of several, are reached by together; its valves are made with the first. */
+export interface Line {
+  valves?: Valves | undefined
 }
 
 /** The composition root: options, environment and config file turned into what the engine works on. */
@@ -38,8 +47,7 @@ export interface Context {
   signal: AbortSignal
   clock: Clock
   search: ToolSearch
-  /** What all destinations of this run pass together; made with the first. */
-  valves?: Valves | undefined
+  line: Line
 }
 
 /** @param flags options by the names of the command line's flags: they go before everything else */
@@ -50,7 +58,13 @@ export async function openContext(
   const env = options.env ?? process.env
   const cwd = options.cwd ?? process.cwd()
   const given = {'bandwidth-limit': options.bandwidthLimit, ...flags}
-  const settings = await loadSettings({env, cwd, config: options.config, flags: given})
+  const settings = await loadSettings({
+    env,
+    cwd,
+    config: options.config,
+    database: options.database,
+    flags: given,
+  })
   return {
     settings,
     env,
@@ -60,6 +74,7 @@ export async function openContext(
     signal: options.signal ?? new AbortController().signal,
     clock: options.clock ?? systemClock,
     search: {env, pgBin: settings.pgBin.value},
+    line: options.line ?? {},
   }
 }
 
@@ -80,6 +95,13 @@ export async function openDatabase({settings, ...context}: Context): Promise<Con
     )
   }
   return connectionOf(context, settings.databaseUrl)
+}
+
+/** The name of the database that is set, if one is; nothing is contacted. */
+export async function databaseName(context: Context): Promise<string | undefined> {
+  if (context.settings.databaseUrl.source === 'not set') return undefined
+  const connection = await openDatabase({...context, events: silent}).catch(() => undefined)
+  return connection?.database || undefined
 }
 
 /** The test database, if one is set. */
@@ -134,8 +156,9 @@ export async function openStore(context: Context, destination: string): Promise<
       stallMs: parseDuration(settings.stallTimeout.value, settings.stallTimeout.source, longestTimeoutMs),
     },
   })
-  context.valves ??= valvesOf(settings.bandwidthLimit)
-  return context.valves ? throttled(store, context.valves) : store
+  const {line} = context
+  line.valves ??= valvesOf(settings.bandwidthLimit)
+  return line.valves ? throttled(store, line.valves) : store
 }
 
 /** How long a store that does not answer is tried again, in milliseconds. */

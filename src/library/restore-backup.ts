@@ -28,6 +28,8 @@ export interface RestoreOptions extends RunOptions {
   latest?: boolean | undefined
   /** The newest backup not newer than this time. */
   at?: string | undefined
+  /** Only backups of a database of this name; by default the target's, where there are some of several. */
+  of?: string | undefined
   from?: string | undefined
   /** The database to restore into; DATABASE_URL or libpq's variables by default. */
   databaseUrl?: string | undefined
@@ -88,7 +90,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   const {dbbakVersion: version} = await import('./version.js')
   return usingStores([store, safetyStore], async () => {
     const catalog = await readCatalog(store, catalogCache(context, store))
-    const entry = findBackup(catalog, choiceOf(options, named?.name), store.describe())
+    const entry = findBackup(catalog, choiceOf(options, named?.name, connection.database), store.describe())
     if (latest) warnOfDamaged(catalog, entry.manifest.id, context)
     return restoreInEngine({store, entry}, request, {
       openStore: (destination) => openStore(context, destination),
@@ -155,10 +157,11 @@ async function consent({force, confirm}: RestoreOptions, plan: RestorePlan): Pro
   return {by: 'typed'}
 }
 
-function choiceOf({latest, at}: RestoreOptions, name: string | undefined): BackupChoice {
+function choiceOf({latest, at, of}: RestoreOptions, name: string | undefined, target: string): BackupChoice {
+  const whose = {of, preferring: target, refusingOthers: true}
   if (name !== undefined) return {name}
-  if (at !== undefined) return {notAfter: parseTime(at)}
-  if (latest) return {latest: true}
+  if (at !== undefined) return {notAfter: parseTime(at), ...whose}
+  if (latest) return {latest: true, ...whose}
   throw new DbbakError('OPTION_INVALID', 'Which backup is to be restored?', {
     suggestions: [
       'dbbak restore --latest',

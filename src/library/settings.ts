@@ -1,6 +1,7 @@
 import {homedir} from 'node:os'
 import {isAbsolute, join, resolve} from 'node:path'
 import {DbbakError} from '../support/errors.js'
+import {nearestName} from '../support/nearest-name.js'
 import {type ConfigFile, type Environment, loadConfigFile} from './config-file.js'
 import type {Config} from './config-schema.js'
 import {redactSecrets} from './redaction.js'
@@ -55,6 +56,8 @@ export interface SettingsFrom {
   cwd: string
   /** A config file to use instead of searching (--config). */
   config?: string | undefined
+  /** One of the config file's `databases`. */
+  database?: string | undefined
   /** A command's flags by their names (`database-url`); those that are undefined or unknown here do not count. */
   flags?: Readonly<Record<string, unknown>> | undefined
 }
@@ -137,10 +140,16 @@ interface Lookup<T> {
 
 /** The order of precedence, written once. */
 function lookUp(from: SettingsFrom, file: ConfigFile | undefined) {
+  const chosen = chosenDatabase(from.database, file)
   const find = <T>(key: keyof Config, lookup: Lookup<T> = {}): Setting<T> => {
     const {flag, variable} = lookup
     const fromFlag = flag === undefined ? undefined : from.flags?.[flag]
     if (isSet(fromFlag)) return {value: fromFlag as T, source: `--${flag}`}
+    // A variable speaks of one database, so it cannot be meant for one that was chosen by its name.
+    if (chosen !== undefined && file !== undefined) {
+      const held = configValue(key, {...file, config: chosen})
+      if (isSet(held)) return {value: held as T, source: `${file.name}, databases.${from.database}`}
+    }
     if (variable !== undefined && from.env[variable])
       return {value: from.env[variable] as T, source: variable}
     if (file !== undefined) {
@@ -155,6 +164,29 @@ function lookUp(from: SettingsFrom, file: ConfigFile | undefined) {
     return {value: positiveInteger(value, source), source}
   }
   return {find, findNumber}
+}
+
+/** What the config file says of one database, under the names of the file's own keys. */
+function chosenDatabase(name: string | undefined, file: ConfigFile | undefined): Config | undefined {
+  if (name === undefined) return undefined
+  const databases = file?.config.databases ?? {}
+  const found = Object.hasOwn(databases, name) ? databases[name] : undefined
+  if (found === undefined) throw unknownDatabase(name, Object.keys(databases), file)
+  const {url, destinations, ...same} = found
+  return {...same, databaseUrl: url, ...(destinations && {to: destinations})}
+}
+
+function unknownDatabase(name: string, names: string[], file: ConfigFile | undefined): DbbakError {
+  const nearest = nearestName(name, names) ?? names[0]
+  const where = file ? file.name : 'no config file was found, so there'
+  const sentence = `There is no database "${name}" in the config: ${where} names ${names.length > 0 ? names.join(', ') : 'none'}.`
+  return new DbbakError('CONFIG_INVALID', sentence, {
+    suggestions: [
+      nearest === undefined
+        ? 'Name databases in the config file: databases: {shop: {url: ${SHOP_DATABASE_URL}}}'
+        : `dbbak backup --database ${nearest}`,
+    ],
+  })
 }
 
 /** A flag that may be repeated and was not given is an empty list. */
@@ -180,7 +212,9 @@ function positiveInteger(value: number | string, source: string): number {
   })
 }
 
-function namedConfig(from: SettingsFrom): {path: string; by: string} | undefined {
+export function namedConfig(
+  from: Pick<SettingsFrom, 'config' | 'env'>,
+): {path: string; by: string} | undefined {
   if (from.config !== undefined) return {path: from.config, by: '--config'}
   if (from.env.DBBAK_CONFIG) return {path: from.env.DBBAK_CONFIG, by: 'DBBAK_CONFIG'}
   return undefined

@@ -15,6 +15,7 @@ import {DbbakError, withExitCode} from '../support/errors.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {
+  databaseName,
   openContext,
   openDatabase,
   openStore,
@@ -30,6 +31,8 @@ export interface VerifyOptions extends RunOptions {
   backup?: string | undefined
   latest?: boolean | undefined
   all?: boolean | undefined
+  /** Only backups of a database of this name; with `latest` by default DATABASE_URL's, where there are some of several. */
+  of?: string | undefined
   from?: string | undefined
   level?: VerificationLevel | 'auto' | undefined
   scratch?: ScratchKind | undefined
@@ -62,7 +65,8 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
     const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
     return usingStores([store], async () => {
       const catalog = await readCatalog(store, catalogCache(context, store))
-      const chosen = chooseBackups(catalog, options, named?.name, store)
+      const whose = {of: options.of, preferring: await databaseName(context)}
+      const chosen = chooseBackups(catalog, {...options, ...whose}, named?.name, store)
       const results = await verifyChosen(chosen, context, options)
       return {destination: store.describe(), verdict: worst(results), results}
     })
@@ -119,18 +123,22 @@ interface Chosen {
 
 function chooseBackups(
   catalog: Catalog,
-  {all, latest}: VerifyOptions,
+  {all, latest, of, preferring}: VerifyOptions & {preferring: string | undefined},
   name: string | undefined,
   store: StorageProvider,
 ): Chosen {
-  const newest = () => ({store, entry: findBackup(catalog, {latest: true}, store.describe())})
+  const newest = () => ({
+    store,
+    entry: findBackup(catalog, {latest: true, of, preferring}, store.describe()),
+  })
   if (name !== undefined) return chooseByName(catalog, name, store)
   if (latest) {
     const broken = brokenSinceNewest(catalog)
     return {broken, whole: broken.length > 0 && catalog.backups.length === 0 ? [] : [newest()]}
   }
   if (all) {
-    const {problems: broken, backups} = catalog
+    const {problems: broken} = catalog
+    const backups = catalog.backups.filter(({manifest}) => of === undefined || manifest.database.name === of)
     if (broken.length + backups.length === 0) return {broken, whole: [newest()]} // says that there is none
     return {broken, whole: backups.map((entry) => ({store, entry}))}
   }

@@ -40,6 +40,8 @@ export const errorCodes = {
   COMPRESSION_NOT_SUPPORTED: 2,
   NOTHING_SELECTED: 2,
   NODE_TOO_OLD: 2,
+  /** Of several databases some failed: the exit code is the worst of theirs. */
+  DATABASES_FAILED: null,
   // Reaching the server
   SERVER_UNREACHABLE: null,
   AUTHENTICATION_FAILED: null,
@@ -148,6 +150,19 @@ export class DbbakError extends Error {
     this.assignedExitCode ??= exitCode
     return this
   }
+}
+
+/** The exit code that anything that was thrown ends with; for what nobody foresaw, a bug's. */
+export function exitCodeOf(error: unknown): ExitCode {
+  return error instanceof DbbakError ? error.exitCode : 1
+}
+
+/** From "act now" to "ask again later". */
+const worstFirst: readonly ExitCode[] = [7, 1, 6, 5, 4, 8, 3, 2, 10, 9, 11]
+
+/** Of several operations' exit codes the one that matters most. */
+export function worstExitCode(codes: ExitCode[]): ExitCode {
+  return worstFirst.find((code) => codes.includes(code)) ?? codes[0] ?? 0
 }
 
 /** The message of anything that was thrown. */

@@ -42,6 +42,26 @@ test('the latest is the newest backup, never a safety backup', () => {
   expect(errorOf({latest: true}, catalog([safety]))).toMatchObject({code: 'BACKUP_NOT_FOUND', exitCode: 2})
 })
 
+test('where there are backups of several databases, the newest is that of the one that is meant', () => {
+  const crm = entry('2025-04-01T00:00:00.000Z', {
+    id: 'crm_2025-04-01T00-00-00-000Z',
+    database: {...january.manifest.database, name: 'crm'},
+  })
+  const mixed = catalog([january, february, crm])
+  const shop = january.manifest.database.name
+  expect(find({latest: true}, mixed)).toBe(crm)
+  expect(find({latest: true, of: shop}, mixed)).toBe(february)
+  expect(find({latest: true, preferring: shop}, mixed)).toBe(february)
+  expect(find({notAfter: new Date('2025-05-01'), preferring: shop}, mixed)).toBe(february)
+  expect(find({latest: true, preferring: 'other'}, mixed)).toBe(crm)
+  expect(find({latest: true, preferring: 'other', refusingOthers: true}, all)).toBe(february)
+  expect(errorOf({latest: true, preferring: 'other', refusingOthers: true}, mixed)).toMatchObject({
+    code: 'BACKUP_NAME_AMBIGUOUS',
+    suggestions: [expect.stringContaining('--database'), expect.anything()],
+  })
+  expect(errorOf({latest: true, of: 'other'}, mixed).code).toBe('BACKUP_NOT_FOUND')
+})
+
 test('the newest not newer than a time may be exactly of that time', () => {
   expect(find({notAfter: new Date('2025-02-15T14:30:00.000Z')})).toBe(february)
   expect(find({notAfter: new Date('2025-02-15T14:29:59.999Z')})).toBe(january)
