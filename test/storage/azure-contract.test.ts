@@ -22,5 +22,5 @@ needs('azure', missingAzureServer())('Azure Blob Storage', () => {
     const prefix = `place/${randomBytes(6).toString('hex')}`
     return {store: new ObjectStorage(client, {prefix, retryForMs: request.retryForMs})}
   }
-  describeStorageContract('a container', open, {multipart: true})
+  describeStorageContract('a container', open, {multipart: true, listed: 5100})
 })

@@ -8,11 +8,15 @@ import {describeStorageContract} from './contract.js'
 let bucket: Promise<string> | undefined
 
 needs('s3', missingS3Server())('S3', () => {
-  describeStorageContract('S3', async () => {
-    const server = await sharedS3Server()
-    bucket ??= server.makeBucket()
-    const client = await s3Client(server, await bucket)
-    const {retryForMs} = request
-    return {store: new ObjectStorage(client, {prefix: `contract-${randomUUID()}`, retryForMs})}
-  })
+  describeStorageContract(
+    'S3',
+    async () => {
+      const server = await sharedS3Server()
+      bucket ??= server.makeBucket()
+      const client = await s3Client(server, await bucket)
+      const {retryForMs} = request
+      return {store: new ObjectStorage(client, {prefix: `contract-${randomUUID()}`, retryForMs})}
+    },
+    {multipart: true, listed: 5100},
+  )
 })
