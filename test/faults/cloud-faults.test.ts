@@ -18,7 +18,7 @@ import {needs} from '../support/needs.js'
 import {openRestorePlace, type RestorePlace} from '../support/restore-place.js'
 
 /** DBBAK_CLOUD_FAULT_RUNS=70 for the long version. */
-const runs = Number(process.env.DBBAK_CLOUD_FAULT_RUNS ?? 3)
+const runs = Number(process.env.DBBAK_CLOUD_FAULT_RUNS ?? 2)
 const firstSeed = Number(process.env.DBBAK_CLOUD_FAULT_SEED ?? 1)
 const rates = [0.02, 0.1, 0.3]
 const formats = ['custom', 'directory', 'plain'] as const
@@ -166,7 +166,7 @@ async function temporaryIn(parent: string): Promise<string[]> {
 }
 
 /** DBBAK_STORE_PAUSE_SECONDS=30 for the long version; longer than a connection may be silent in either case. */
-const pauseMs = 1000 * Number(process.env.DBBAK_STORE_PAUSE_SECONDS ?? 6)
+const pauseMs = 1000 * Number(process.env.DBBAK_STORE_PAUSE_SECONDS ?? 4)
 
 for (const {name, need, missing, open} of clouds) {
   needs(need, missing())(`${name}, a server that has trouble while a backup is on its way`, () => {
@@ -182,7 +182,7 @@ for (const {name, need, missing, open} of clouds) {
         const direct = {env: settings, cwd: folder}
         const to = cloud.newDestination()
         await listBackups({...direct, from: to}) // the store is known, so that it is worth waiting for
-        const slow = {...direct, bandwidthLimit: '4MB'}
+        const slow = {...direct, bandwidthLimit: '6MB'}
         const [taken] = await Promise.all([takeBackup({...slow, to: [to]}), disturb(cloud, trouble)])
         expect(taken.destinations).toMatchObject([{status: 'stored'}])
         await expectBackups(to, 1, direct)
