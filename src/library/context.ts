@@ -50,13 +50,20 @@ export interface Context {
   line: Line
 }
 
+/** Where an operation's environment and relative paths come from. */
+export function surroundingsOf({env, cwd}: Pick<RunOptions, 'env' | 'cwd'>): {
+  env: Record<string, string | undefined>
+  cwd: string
+} {
+  return {env: env ?? process.env, cwd: cwd ?? process.cwd()}
+}
+
 /** @param flags options by the names of the command line's flags: they go before everything else */
 export async function openContext(
   options: RunOptions,
   flags: Record<string, unknown> = {},
 ): Promise<Context> {
-  const env = options.env ?? process.env
-  const cwd = options.cwd ?? process.cwd()
+  const {env, cwd} = surroundingsOf(options)
   const given = {'bandwidth-limit': options.bandwidthLimit, ...flags}
   const settings = await loadSettings({
     env,

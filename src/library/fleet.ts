@@ -1,7 +1,7 @@
 import {activity, type Events} from '../engine/events.js'
 import {DbbakError, exitCodeOf, messageOf, worstExitCode, type ExitCode} from '../support/errors.js'
-import {loadConfigFile} from './config-file.js'
-import type {RunOptions} from './context.js'
+import {loadConfigFile, type ConfigFile} from './config-file.js'
+import {surroundingsOf, type RunOptions} from './context.js'
 import {namedConfig} from './settings.js'
 
 export interface FleetChoice extends Pick<RunOptions, 'env' | 'cwd' | 'config'> {
@@ -46,12 +46,7 @@ export async function chosenDatabases(choice: FleetChoice): Promise<string[] | u
     })
   }
   if (!all) return part([...new Set(named)].sort(), shard)
-  const env = choice.env ?? process.env
-  const file = await loadConfigFile({
-    named: namedConfig({config: choice.config, env}),
-    cwd: choice.cwd ?? process.cwd(),
-    env,
-  })
+  const file = await configOf(choice)
   const names = Object.keys(file?.config.databases ?? {})
   if (names.length > 0) return part(names.sort(), shard)
   throw new DbbakError(
@@ -71,10 +66,13 @@ export async function whoseBackups(
   choice: Omit<FleetChoice, 'databases'>,
 ): Promise<{database?: string; of?: string}> {
   if (name === undefined) return {}
-  const env = choice.env ?? process.env
-  const named = namedConfig({config: choice.config, env})
-  const file = await loadConfigFile({named, cwd: choice.cwd ?? process.cwd(), env})
+  const file = await configOf(choice)
   return Object.hasOwn(file?.config.databases ?? {}, name) ? {database: name} : {of: name}
+}
+
+function configOf(choice: Omit<FleetChoice, 'databases'>): Promise<ConfigFile | undefined> {
+  const {env, cwd} = surroundingsOf(choice)
+  return loadConfigFile({named: namedConfig({config: choice.config, env}), cwd, env})
 }
 
 /** Every name is in exactly one part, and the parts differ by one at most. */
