@@ -36,4 +36,7 @@ describeStorageContract(
 
 const real = process.env.DBBAK_TEST_GCS_BUCKET
 if (real !== undefined)
-  describeStorageContract('Google Cloud Storage itself', () => open(real, {}), {multipart: true, listed: 5100})
+  describeStorageContract('Google Cloud Storage itself', () => open(real, {}), {
+    multipart: true,
+    listed: 5100,
+  })
