@@ -11,6 +11,7 @@ import {
 } from '../cli/flags.js'
 import {backupPlan, backupSummary} from '../cli/show-backup.js'
 import {fleetSummary} from '../cli/show-fleet.js'
+import {pruneSummary} from '../cli/show-prune.js'
 import {verifySummary} from '../cli/show-verify.js'
 import type {BackupResult} from '../index.js'
 import type {BackupOptions} from '../library/take-backup.js'
@@ -28,7 +29,7 @@ export default class Backup extends DbbakCommand {
     '<%= config.bin %> <%= command.id %> --format directory --jobs 4 --to /mnt/backups',
     '<%= config.bin %> <%= command.id %> --exclude-table-data audit_log --label "before migration 42"',
     '<%= config.bin %> <%= command.id %> --to ./backups --to s3://backups/shop --bandwidth-limit 20MB',
-    '<%= config.bin %> <%= command.id %> --verify restore --json',
+    '<%= config.bin %> <%= command.id %> --verify restore --prune --json',
   ]
   static override exitCodes = [3, 4, 5, 8, 9, 11] as const
   static override flags = {
@@ -81,6 +82,10 @@ export default class Backup extends DbbakCommand {
     }),
     verify: levelFlag,
     scratch: scratchFlag,
+    prune: Flags.boolean({
+      description:
+        'Once it is stored at every destination (and verified, with --verify): apply retention there, to the backups of this database.',
+    }),
     'lock-timeout': Flags.string({
       description: 'How long to wait for a locked table (default 5min).',
       helpValue: 'TIME',
@@ -150,9 +155,22 @@ export default class Backup extends DbbakCommand {
       log(backupPlan(plan))
       return plan
     }
+    if (flags.prune) await (await import('../library/prune-backups.js')).checkRetention(options)
     const result = await takeBackup(options)
     log(backupSummary(result))
-    return flags.verify ? this.verifyNew(result, options, flags, log) : result
+    const verified = flags.verify ? await this.verifyNew(result, options, flags, log) : result
+    return flags.prune ? this.pruneAfter(verified, options, log) : verified
+  }
+
+  private async pruneAfter(
+    taken: BackupResult,
+    options: BackupOptions,
+    log: (text: string) => void,
+  ): Promise<BackupResult> {
+    const {pruneAfterBackup} = await import('../library/prune-backups.js')
+    const document = await pruneAfterBackup(taken, options)
+    log(pruneSummary(document.prune))
+    return document
   }
 
   private async verifyNew(
@@ -160,7 +178,7 @@ export default class Backup extends DbbakCommand {
     options: BackupOptions,
     flags: BackupFlags,
     log: (text: string) => void,
-  ): Promise<unknown> {
+  ): Promise<BackupResult> {
     const {verifyBackups, verificationError} = await import('../library/verify-backups.js')
     const verified = await verifyBackups({
       ...options,

@@ -1,0 +1,115 @@
+import type {PrunedBackup, PruneResult} from '../library/prune-backups.js'
+import {formatAge, formatBytes, formatCountOf, printable} from './format.js'
+import {styleFor, symbolsFor} from './style.js'
+import {renderTable, type Column} from './table.js'
+import {besideLabel, columnsOf} from './wrap.js'
+
+/** More than these are counted, not listed: what goes is worth more lines than what stays. */
+const shownRemoved = 20
+const shownKept = 10
+
+/**
+ * What is removed and what is kept at each destination, and why, for people.
+ * @param stream where it is printed
+ */
+export function pruneTable(result: PruneResult, stream: NodeJS.WriteStream = process.stdout): string {
+  const places = result.from.flatMap((destination) => {
+    const removed = result.removed.filter((one) => one.destination === destination)
+    const kept = result.kept.filter((one) => one.destination === destination)
+    if (removed.length + kept.length === 0) return []
+    const lines = [backupTable(removed, kept, stream), ...more(removed, kept)]
+    return [result.from.length > 1 ? [styleFor(stream).bold(printable(destination)), ...lines] : lines]
+  })
+  return [...places.flatMap((lines) => [...lines, '']), ...leftoverLines(result, stream)].join('\n').trimEnd()
+}
+
+function backupTable(removed: PrunedBackup[], kept: PrunedBackup[], stream: NodeJS.WriteStream): string {
+  const style = styleFor(stream)
+  const shown = [...removed.slice(0, shownRemoved), ...kept.slice(0, shownKept)]
+  const goes = Math.min(removed.length, shownRemoved)
+  const databases = new Set([...removed, ...kept].map(({database}) => database))
+  const columns: Column[] = [
+    {header: '', style: (text, row) => (row < goes ? style.caution(text) : style.good(text))},
+    {header: 'NAME'},
+    ...(databases.size > 1 ? [{header: 'DATABASE'}] : []),
+    {header: 'AGE', align: 'right'},
+    {header: 'SIZE', align: 'right'},
+    {header: 'WHY', canShrink: true},
+  ]
+  const rows = shown.map(({name, database, snapshotAt, bytes, reasons}, row) => [
+    row < goes ? 'remove' : 'keep',
+    name,
+    ...(databases.size > 1 ? [database] : []),
+    formatAge((Date.now() - Date.parse(snapshotAt)) / 1000),
+    formatBytes(bytes),
+    reasons.join('; '),
+  ])
+  return renderTable(columns, rows, {width: columnsOf(stream), styleHeader: style.dim})
+}
+
+function more(removed: PrunedBackup[], kept: PrunedBackup[]): string[] {
+  const texts = [
+    ...(removed.length > shownRemoved ? [`${removed.length - shownRemoved} more to remove`] : []),
+    ...(kept.length > shownKept ? [`${kept.length - shownKept} more to keep`] : []),
+  ]
+  return texts.length > 0 ? [`… and ${texts.join(', ')}; --dry-run --json lists them all.`] : []
+}
+
+function leftoverLines({leftovers}: PruneResult, stream: NodeJS.WriteStream): string[] {
+  if (leftovers.length === 0) return []
+  const table = renderTable(
+    [{header: 'LEFTOVER'}, {header: 'SIZE', align: 'right'}, {header: 'WHY', canShrink: true}],
+    leftovers.slice(0, shownRemoved).map(({name, bytes, reason}) => [name, formatBytes(bytes), reason]),
+    {width: columnsOf(stream), styleHeader: styleFor(stream).dim},
+  )
+  const rest = leftovers.length - shownRemoved
+  return [table, ...(rest > 0 ? [`… and ${rest} more.`] : [])]
+}
+
+/** "12 backups and 2 leftovers, 1.1 GB, will be gone for good." */
+export function pruneQuestion({removed, leftovers, bytesFreed}: PruneResult): string {
+  const what = [
+    ...(removed.length > 0 ? [formatCountOf(removed.length, 'backup')] : []),
+    ...(leftovers.length > 0 ? [formatCountOf(leftovers.length, 'leftover')] : []),
+  ]
+  return `${what.join(' and ')}, ${formatBytes(bytesFreed)}, will be gone for good.`
+}
+
+/** What was done, or would be, in a few lines: the sum, and what did not go as planned. */
+export function pruneSummary(result: PruneResult): string {
+  const style = styleFor(process.stdout)
+  const columns = columnsOf(process.stdout)
+  const beside = (label: string, text: string) =>
+    besideLabel(`${style.caution(label)} `, printable(text), columns)
+  return [
+    ...result.problems.map(({name, code, message}) =>
+      beside('!', `${name} is left alone, and counts for nothing: ${code}: ${message}`),
+    ),
+    ...result.locked.slice(0, shownRemoved).map(({name, reason}) => beside('!', `${name} stays: ${reason}`)),
+    ...(result.locked.length > shownRemoved
+      ? [`… and ${result.locked.length - shownRemoved} more that are locked.`]
+      : []),
+    sumLine(result),
+  ].join('\n')
+}
+
+/** "✔ 12 backups removed from ./backups: 1.1 GB freed. 34 kept. 2 leftovers removed." */
+function sumLine({from, kept, removed, leftovers, locked, failed, bytesFreed, dryRun}: PruneResult): string {
+  const style = styleFor(process.stdout)
+  const symbols = symbolsFor(process.env)
+  const would = dryRun ? 'would be ' : ''
+  const place = from.length === 0 ? '' : ` from ${from.join(' and ')}`
+  const isNothing = removed.length + leftovers.length === 0
+  const sentences = [
+    isNothing
+      ? `Nothing ${dryRun ? 'would be' : 'was'} removed${place}.`
+      : `${formatCountOf(removed.length, 'backup')} ${would}removed${place}: ${formatBytes(bytesFreed)} ${would}freed.`,
+    `${formatCountOf(kept.length, 'backup')} ${would === '' ? 'kept' : 'would be kept'}.`,
+    ...(leftovers.length > 0 ? [`${formatCountOf(leftovers.length, 'leftover')} ${would}removed.`] : []),
+    ...(locked.length > 0 ? [`${formatCountOf(locked.length, 'object')} locked.`] : []),
+    ...(failed.length > 0 ? [`${formatCountOf(failed.length, 'removal')} failed.`] : []),
+  ]
+  const symbol = failed.length > 0 ? style.bad(symbols.failed) : style.good(symbols.done)
+  const text = `${dryRun ? 'A dry run: ' : ''}${sentences.join(' ')}`
+  return besideLabel(`${symbol} `, printable(text), columnsOf(process.stdout))
+}

@@ -1,0 +1,207 @@
+import {buffer} from 'node:stream/consumers'
+import type {ObjectInfo, StorageProvider} from '../../storage/provider.js'
+import {DbbakError} from '../../support/errors.js'
+import type {CatalogCache} from '../catalog-cache.js'
+import {forEach, readCatalog, snapshotMs, type CatalogEntry} from '../catalog.js'
+import type {Manifest} from '../manifest.js'
+import {manifestName, verificationName} from '../naming.js'
+import {planRetention, type RetentionBackup} from '../retention/plan.js'
+import {checkPolicy, type RetentionPolicy} from '../retention/policy.js'
+import {parseVerification, type VerificationRecord} from '../verify/verification-record.js'
+import {findLeftovers, namePrefixOf, type LeftoverGroup} from './leftovers.js'
+import type {PrunedBackup, PruneProblem} from './prune-result.js'
+
+export interface PruneRequest {
+  policy: RetentionPolicy
+  /**
+   * Only the databases of which it is true for one backup at least, and what their runs left; undefined is everything.
+   * A database is one by its name and system identifier, wherever it lay when a backup was taken.
+   */
+  only?: ((database: Manifest['database']) => boolean) | undefined
+}
+
+/** A backup with what the destination's listing tells of its manifest. */
+interface Listed {
+  entry: CatalogEntry
+  /** undefined where it was stored while this was planned. */
+  manifestObject: ObjectInfo | undefined
+}
+
+/** The backups that one policy is about: of one database, by its name and system identifier. */
+export interface DatabaseScope {
+  name: string
+  /** As long as these are there, the rest may go. */
+  anchors: Listed[]
+}
+
+export interface Removal extends Listed {
+  scope: DatabaseScope
+  told: PrunedBackup
+}
+
+export interface PrunePlan {
+  destination: string
+  kept: PrunedBackup[]
+  removals: Removal[]
+  leftovers: LeftoverGroup[]
+  problems: PruneProblem[]
+  /** Everything at the destination, as it was listed. */
+  objects: Map<string, ObjectInfo>
+  /** The archives whose manifests name a file: two of one moment in different formats may share their globals. */
+  claims: Map<string, Set<string>>
+}
+
+/**
+ * Finds out what a policy removes from a destination. Changes nothing.
+ * @throws DbbakError OPTION_INVALID; what the destination fails with
+ */
+export async function planPrune(
+  store: StorageProvider,
+  request: PruneRequest,
+  now: Date,
+  cache?: CatalogCache,
+): Promise<PrunePlan> {
+  checkPolicy(request.policy)
+  const objects = new Map<string, ObjectInfo>()
+  for await (const object of store.list('')) objects.set(object.key, object)
+  const catalog = await readCatalog(store, cache)
+  const backups = [...catalog.backups]
+  await forEach([...backups.keys()], readersAtOnce, async (index) => {
+    backups[index] = await withVerification(store, backups[index]!, objects)
+  })
+  const destination = store.describe()
+  const scopes = [...Map.groupBy(backups, scopeOf).values()]
+  const {only} = request
+  const isMeant = (entries: CatalogEntry[]) =>
+    only === undefined || entries.some(({manifest}) => only(manifest.database))
+  const plan: PrunePlan = {
+    destination,
+    kept: [],
+    removals: [],
+    leftovers: leftoversFor(scopes, isMeant, findLeftovers(catalog.unclaimed, objects, now)),
+    problems: catalog.problems.map(({key, code, message}) => ({name: key, destination, code, message})),
+    objects,
+    claims: claimsOf(backups),
+  }
+  for (const entries of scopes.filter(isMeant)) addScope(plan, entries, request.policy, now)
+  plan.kept.sort(newestFirst)
+  plan.removals.sort(({told: one}, {told: other}) => newestFirst(one, other))
+  return plan
+}
+
+/**
+ * A result that was there and could not be read counts as none in a listing. Here it decides: a backup that passed must
+ * not go for a connection that broke as its result was read.
+ */
+async function withVerification(
+  store: StorageProvider,
+  entry: CatalogEntry,
+  objects: ReadonlyMap<string, ObjectInfo>,
+): Promise<CatalogEntry> {
+  const key = verificationName(entry.archive)
+  if (entry.verification !== null || !objects.has(key)) return entry
+  let text: string
+  try {
+    text = (await buffer(await store.get(key, {end: maxVerificationBytes}))).toString('utf8')
+  } catch (error) {
+    if (error instanceof DbbakError && error.code === 'OBJECT_NOT_FOUND') return entry
+    throw error
+  }
+  const verification = parsedOrNull(text)
+  return verification?.id === entry.manifest.id ? {...entry, verification} : entry
+}
+
+const readersAtOnce = 16
+const maxVerificationBytes = 64 * 1024 * 1024
+
+/** A damaged result is no result. */
+function parsedOrNull(text: string): VerificationRecord | null {
+  try {
+    return parseVerification(text)
+  } catch {
+    return null
+  }
+}
+
+/** Where a server does not tell its system identifier, its address has to do: too many scopes only keep more. */
+function scopeOf({manifest: {database}}: CatalogEntry): string {
+  const {name, systemIdentifier, host, port} = database
+  return JSON.stringify(systemIdentifier === null ? [name, null, host, port] : [name, systemIdentifier])
+}
+
+function addScope(plan: PrunePlan, entries: CatalogEntry[], policy: RetentionPolicy, now: Date): void {
+  const listed = (entry: CatalogEntry): Listed => ({
+    entry,
+    manifestObject: plan.objects.get(manifestName(entry.archive)),
+  })
+  const {kept, removed, anchors} = planRetention(entries.map(forPlan), policy, now)
+  const scope: DatabaseScope = {
+    name: entries[0]!.manifest.database.name,
+    anchors: anchors.map(({entry}) => listed(entry)),
+  }
+  for (const {backup, reasons} of kept) plan.kept.push(tell(plan, backup.entry, reasons))
+  for (const {backup, reasons} of removed)
+    plan.removals.push({...listed(backup.entry), scope, told: tell(plan, backup.entry, reasons)})
+}
+
+function forPlan(entry: CatalogEntry): RetentionBackup & {entry: CatalogEntry} {
+  const {manifest, archive, verification} = entry
+  return {
+    id: manifest.id,
+    name: archive,
+    kind: manifest.kind,
+    snapshotMs: snapshotMs(entry),
+    verification,
+    part: partOf(manifest.selection),
+    entry,
+  }
+}
+
+/** The same selection in the same words, in whatever order its patterns were given. */
+function partOf(selection: Manifest['selection']): string | null {
+  const given = Object.entries(selection ?? {}).flatMap(([name, patterns = []]) =>
+    patterns.length > 0 ? [JSON.stringify([name, [...patterns].sort()])] : [],
+  )
+  return given.length === 0 ? null : given.sort().join()
+}
+
+function tell({destination, objects}: PrunePlan, entry: CatalogEntry, reasons: string[]): PrunedBackup {
+  const {id, kind, snapshotAt, database, files} = entry.manifest
+  const beside = [manifestName(entry.archive), verificationName(entry.archive)]
+  const bytes = [...beside, ...files.map(({path}) => path)].reduce(
+    (sum, key) => sum + (objects.get(key)?.size ?? 0),
+    0,
+  )
+  return {id, name: entry.archive, destination, database: database.name, kind, snapshotAt, bytes, reasons}
+}
+
+function newestFirst(one: PrunedBackup, other: PrunedBackup): number {
+  const difference = Date.parse(other.snapshotAt) - Date.parse(one.snapshotAt)
+  return difference === 0 ? (one.name < other.name ? 1 : -1) : difference
+}
+
+function claimsOf(backups: CatalogEntry[]): Map<string, Set<string>> {
+  const claims = new Map<string, Set<string>>()
+  for (const {archive, manifest} of backups)
+    for (const {path} of manifest.files) claims.set(path, (claims.get(path) ?? new Set()).add(archive))
+  return claims
+}
+
+/**
+ * What a cut-off run left says nothing of its database but by its name: where only some databases are meant, it is
+ * theirs if their backups bear names that begin so, and no other's do.
+ */
+function leftoversFor(
+  scopes: CatalogEntry[][],
+  isMeant: (entries: CatalogEntry[]) => boolean,
+  leftovers: LeftoverGroup[],
+): LeftoverGroup[] {
+  if (scopes.every(isMeant)) return leftovers
+  const meant = new Set<string | undefined>()
+  const others = new Set<string | undefined>()
+  for (const entries of scopes)
+    for (const {manifest} of entries) (isMeant(entries) ? meant : others).add(namePrefixOf(manifest.id))
+  return leftovers.filter(
+    ({namePrefix}) => namePrefix !== null && meant.has(namePrefix) && !others.has(namePrefix),
+  )
+}

@@ -1,0 +1,79 @@
+import type {Manifest} from '../manifest.js'
+import type {ErrorCode} from '../../support/errors.js'
+
+export interface PrunedBackup {
+  id: string
+  /** The archive's. */
+  name: string
+  destination: string
+  database: string
+  kind: Manifest['kind']
+  snapshotAt: string
+  /** Of all its objects, the manifest too. */
+  bytes: number
+  /** Why it is kept, or removed. */
+  reasons: string[]
+}
+
+/** What a failed or cut-off run left, that is or would be removed. */
+export interface PrunedLeftover {
+  name: string
+  destination: string
+  bytes: number
+  modifiedAt: string
+  reason: string
+}
+
+/** A manifest that does not make a backup: never removed, never counted. */
+export interface PruneProblem {
+  name: string
+  destination: string
+  code: ErrorCode
+  message: string
+}
+
+/** What a retention of the destination's own holds on to. */
+export interface LockedObject {
+  /** Of the backup it belongs to; null for a leftover. */
+  id: string | null
+  name: string
+  destination: string
+  reason: string
+}
+
+export interface PruneFailure {
+  /** Of the backup; null for a leftover. */
+  id: string | null
+  /** The object that could not be removed, or the archive of a backup that was left alone. */
+  name: string
+  destination: string
+  error: {code: ErrorCode; message: string; suggestions: string[]}
+}
+
+/** What was, or (with `dryRun`) would be done. */
+export interface PruneResult {
+  /** Where, in the order of the work. */
+  from: string[]
+  /** Newest first, at each destination. */
+  kept: PrunedBackup[]
+  removed: PrunedBackup[]
+  leftovers: PrunedLeftover[]
+  problems: PruneProblem[]
+  /** Not an error: they go when their retention ends. */
+  locked: LockedObject[]
+  failed: PruneFailure[]
+  bytesFreed: number
+  dryRun: boolean
+}
+
+export const emptyResult = (dryRun: boolean): PruneResult => ({
+  from: [],
+  kept: [],
+  removed: [],
+  leftovers: [],
+  problems: [],
+  locked: [],
+  failed: [],
+  bytesFreed: 0,
+  dryRun,
+})

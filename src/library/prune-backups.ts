@@ -1,0 +1,333 @@
+import type {BackupResult} from '../engine/backup/take-backup.js'
+import type {Manifest} from '../engine/manifest.js'
+import {planPrune, type PrunePlan, type PruneRequest} from '../engine/prune/plan-prune.js'
+import {carryOut, describePlan} from '../engine/prune/prune-backups.js'
+import {emptyResult, type PruneResult} from '../engine/prune/prune-result.js'
+import {checkPolicy, defaultPolicy, type RetentionPolicy} from '../engine/retention/policy.js'
+import type {StorageProvider} from '../storage/provider.js'
+import {DbbakError, withExitCode} from '../support/errors.js'
+import {shellWord} from '../support/shell.js'
+import {catalogCache} from './catalog-cache-file.js'
+import {loadConfigFile} from './config-file.js'
+import {
+  factsOf,
+  openContext,
+  openDatabase,
+  openStores,
+  usingStores,
+  type Context,
+  type RunOptions,
+} from './context.js'
+import {withNotices} from './notices.js'
+import {namedConfig} from './settings.js'
+
+export type {
+  LockedObject,
+  PrunedBackup,
+  PrunedLeftover,
+  PruneFailure,
+  PruneProblem,
+  PruneResult,
+} from '../engine/prune/prune-result.js'
+
+/** Which backups to keep; what is not given is as in the settings. 0 takes a rule out. */
+export type RetentionOptions = {[Rule in keyof RetentionPolicy]?: RetentionPolicy[Rule] | undefined}
+
+export interface PruneOptions extends RunOptions, RetentionOptions {
+  /** Destinations; by default all where backups go. */
+  from?: string | string[] | undefined
+  /** Only backups of a database of this name; with `database` those of that one. */
+  of?: string | undefined
+  /** Tells what would be removed, removes nothing. */
+  dryRun?: boolean | undefined
+  /** Goes ahead without a confirmation. */
+  force?: boolean | undefined
+  /** Asked before anything is removed, unless `force`; told what a dry run tells; rejects to cancel. */
+  confirm?: ((plan: PruneResult) => Promise<void>) | undefined
+}
+
+/**
+ * Removes the backups that no rule keeps, and what failed runs left. Goes on after a failure: `pruneError` tells
+ * whether there was one.
+ * @throws DbbakError what stops it before the first removal; the signal's reason, with what was done until then
+ */
+export async function pruneBackups(options: PruneOptions = {}): Promise<PruneResult> {
+  return prune(options, (context) => chosenOnes(options, context))
+}
+
+/** The backups that are meant. */
+interface Whose {
+  only?: PruneRequest['only']
+  /** Where there have to be some: a name that is wrong would prune nothing for ever. */
+  called?: string
+}
+
+async function prune(
+  options: PruneOptions,
+  findWhose: (context: Context) => Promise<Whose> | Whose,
+): Promise<PruneResult> {
+  return withExitCode(8, async () => {
+    const context = await openContext(options)
+    const policy = policyOf(options, context)
+    const whose = await findWhose(context)
+    if (!options.force && !options.dryRun && !options.confirm) throw needsConfirmation()
+    const from = typeof options.from === 'string' ? [options.from] : (options.from ?? [])
+    const places = from.length > 0 ? from : context.settings.destinations.value
+    const {notifications} = context.settings
+    const facts = {...(await factsOf(context, places)), failure: pruneError, dryRun: options.dryRun}
+    return withNotices('prune', {...context, notifications}, facts, async () => {
+      const opened = await openStores(context, places)
+      return usingStores(opened, () => {
+        const stores = [...new Map(opened.map((store) => [store.describe(), store])).values()]
+        return pruneAt(stores, {policy, ...whose}, options, context)
+      })
+    })
+  })
+}
+
+/** One of the config file's databases is told by its name and where it is; others by the name alone. */
+async function chosenOnes(options: PruneOptions, context: Context): Promise<Whose> {
+  const {database, of} = options
+  if (database !== undefined) {
+    const {database: name, host, port} = await openDatabase(context)
+    return {called: name, only: (one) => one.name === name && one.host === host && one.port === port}
+  }
+  await refuseOthersRules(options, context)
+  return of === undefined ? {} : {called: of, only: ({name}) => name === of}
+}
+
+/** Where databases have rules of their own in the config file, the common ones would remove what those keep. */
+async function refuseOthersRules(options: PruneOptions, {env, cwd}: Context): Promise<void> {
+  const isSaid = rules.some((rule) => rule !== 'keepVerified' && options[rule] !== undefined)
+  if (isSaid) return
+  const file = await loadConfigFile({named: namedConfig({config: options.config, env}), cwd, env})
+  const [name] =
+    Object.entries(file?.config.databases ?? {}).find(
+      ([, own]) => own.retentionDays !== undefined || 'retention' in own,
+    ) ?? []
+  if (name === undefined) return
+  throw new DbbakError(
+    'OPTION_INVALID',
+    `${file?.name} gives databases a retention of their own: whose backups are to be pruned?`,
+    {
+      suggestions: [
+        `One database's, by its own rules: dbbak prune --database ${shellWord(name)}`,
+        "All databases', by the rules of the command line: dbbak prune --keep-days 90 --dry-run",
+      ],
+    },
+  )
+}
+
+const rules = [
+  'keepDays',
+  'keepLast',
+  'keepDaily',
+  'keepWeekly',
+  'keepMonthly',
+  'keepYearly',
+  'keepVerified',
+] as const
+
+async function pruneAt(
+  stores: StorageProvider[],
+  request: PruneRequest & Whose,
+  options: PruneOptions,
+  context: Context,
+): Promise<PruneResult> {
+  const result = emptyResult(options.dryRun ?? false)
+  const plans = await planAll(stores, request, context, result)
+  if (request.called !== undefined) refuseUnknown(request.called, plans)
+  if (options.dryRun) {
+    for (const [store, plan] of plans) await describePlan(store, plan, result)
+    return result
+  }
+  const isWork = [...plans.values()].some(({removals, leftovers}) => removals.length + leftovers.length > 0)
+  const asks = isWork && !options.force
+  if (asks) await ask(options, plans)
+  try {
+    for (const [store, plan] of plans) {
+      // Whoever was asked may have taken an hour to answer: what was planned for then goes only if it would go now.
+      const current = asks ? await stillPlanned(store, plan, request, context) : plan
+      await carryOut(store, current, result, context)
+    }
+    return result
+  } catch (error) {
+    throw withDocument(error, result)
+  }
+}
+
+type Plans = Map<StorageProvider, PrunePlan>
+
+/** A destination that cannot be read does not keep the others from being pruned. @throws DbbakError where it is the only one */
+async function planAll(
+  stores: StorageProvider[],
+  request: PruneRequest,
+  context: Context,
+  result: PruneResult,
+): Promise<Plans> {
+  const plans: Plans = new Map()
+  for (const store of stores) {
+    try {
+      context.signal.throwIfAborted()
+      plans.set(store, await planPrune(store, request, context.clock.now(), catalogCache(context, store)))
+    } catch (error) {
+      if (stores.length === 1 || context.signal.aborted || !(error instanceof DbbakError)) throw error
+      const {code, message, suggestions} = error
+      const destination = store.describe()
+      result.failed.push({id: null, name: destination, destination, error: {code, message, suggestions}})
+    }
+  }
+  return plans
+}
+
+function refuseUnknown(name: string, plans: Plans): void {
+  const places = [...plans.values()]
+  if (places.some(({kept, removals}) => kept.length + removals.length > 0)) return
+  const [first] = places
+  if (first === undefined) return
+  throw new DbbakError(
+    'BACKUP_NOT_FOUND',
+    `There is no backup of a database ${name} at ${places.map(({destination}) => destination).join(' or ')}.`,
+    {suggestions: [`See what there is: dbbak list --from ${shellWord(first.destination)}`]},
+  )
+}
+
+const needsConfirmation = (): DbbakError =>
+  new DbbakError('CONFIRMATION_REQUIRED', 'Removing backups needs a confirmation.', {
+    suggestions: [
+      'See what would be removed: dbbak prune --dry-run',
+      'Go ahead unasked: dbbak prune --force',
+    ],
+  })
+
+async function ask({confirm}: PruneOptions, plans: Plans): Promise<void> {
+  const plan = emptyResult(true)
+  for (const [store, one] of plans) await describePlan(store, one, plan)
+  await confirm?.(plan)
+}
+
+async function stillPlanned(
+  store: StorageProvider,
+  before: PrunePlan,
+  request: PruneRequest,
+  context: Context,
+): Promise<PrunePlan> {
+  const now = await planPrune(store, request, context.clock.now(), catalogCache(context, store))
+  const agreed = new Set(before.removals.map(({told}) => told.name))
+  const [removals, others] = [true, false].map((is) =>
+    now.removals.filter(({told}) => agreed.has(told.name) === is),
+  )
+  const leftovers = new Set(before.leftovers.map(({prefix}) => prefix))
+  return {
+    ...now,
+    kept: [...now.kept, ...others!.map(({told}) => ({...told, reasons: ['it was not asked about']}))],
+    removals: removals!,
+    leftovers: now.leftovers.filter(({prefix}) => leftovers.has(prefix)),
+  }
+}
+
+/** Flag, environment variable, config file, default. @throws DbbakError OPTION_INVALID, CONFIG_INVALID */
+function policyOf(options: RetentionOptions, {settings}: Context): RetentionPolicy {
+  const {last, daily, weekly, monthly, yearly, verified, safetyDays, timeZone} = settings.retention.value
+  const set: RetentionOptions = {
+    keepDays: settings.retentionDays.value,
+    keepLast: last,
+    keepDaily: daily,
+    keepWeekly: weekly,
+    keepMonthly: monthly,
+    keepYearly: yearly,
+    keepVerified: verified,
+    safetyKeepDays: safetyDays,
+    timeZone,
+  }
+  const policy = {...defaultPolicy}
+  for (const rule of Object.keys(defaultPolicy) as (keyof RetentionPolicy)[])
+    Object.assign(policy, {[rule]: options[rule] ?? set[rule] ?? defaultPolicy[rule]})
+  checkPolicy(policy)
+  return policy
+}
+
+/** Finds out beforehand that a policy cannot be meant. @throws DbbakError OPTION_INVALID, CONFIG_INVALID */
+export async function checkRetention(options: RunOptions & RetentionOptions): Promise<void> {
+  policyOf(options, await openContext(options))
+}
+
+/**
+ * Applies retention after a backup: where that was stored, to the backups of its database, unasked.
+ * @param options of the backup
+ * @throws DbbakError that says that the backup is safe, with the backup's document
+ */
+export async function pruneAfterBackup<Taken extends BackupResult>(
+  taken: Taken,
+  options: RunOptions & RetentionOptions,
+): Promise<Taken & {prune: PruneResult}> {
+  const {name, systemIdentifier, host, port} = taken.backup.database
+  const isSame = (other: Manifest['database']) =>
+    other.name === name &&
+    other.systemIdentifier === systemIdentifier &&
+    (systemIdentifier !== null || (other.host === host && other.port === port))
+  const stored = taken.destinations.filter(({status}) => status === 'stored')
+  let result: PruneResult
+  try {
+    result = await prune({...options, from: stored.map(({destination}) => destination), force: true}, () => ({
+      only: isSame,
+    }))
+  } catch (error) {
+    throw isSafe(error, taken)
+  }
+  const document = {...taken, prune: result}
+  const error = pruneError(result)
+  if (error) throw isSafe(error, document)
+  return document
+}
+
+/** Whatever became of the retention, the backup is there. */
+function isSafe(error: unknown, document: BackupResult): unknown {
+  if (!(error instanceof DbbakError)) return error
+  const prune = error.details?.document
+  const {code, message, suggestions, exitCode, cause} = error
+  const isEnding = exitCode >= 130
+  return new DbbakError(
+    isEnding || exitCode === 8 ? code : 'DESTINATION_FAILED',
+    `The backup is complete and safe; retention was not applied to the end: ${message}`,
+    {
+      cause,
+      suggestions: [...suggestions, 'Apply it by itself: dbbak prune --dry-run'],
+      details: {document: {...(prune === undefined ? {} : {prune}), ...document}},
+    },
+  ).during(8)
+}
+
+/** What was done until it ended is told with it. */
+function withDocument(error: unknown, document: PruneResult): unknown {
+  if (!(error instanceof DbbakError)) return error
+  const {code, message, suggestions, exitCode, cause} = error
+  return new DbbakError(code, message, {cause, suggestions, details: {...error.details, document}}).during(
+    exitCode,
+  )
+}
+
+const shownFailures = 3
+
+/** The error that ends a command when something could not be removed. What is locked is none. */
+export function pruneError(result: PruneResult): DbbakError | undefined {
+  const [first] = result.failed
+  if (first === undefined) return undefined
+  const messages = [...new Set(result.failed.map(({error}) => error.message))]
+  const more = messages.length - shownFailures
+  const {length} = result.failed
+  return new DbbakError(
+    first.error.code,
+    [
+      `${length} ${length === 1 ? 'removal' : 'removals'} failed.`,
+      ...messages.slice(0, shownFailures),
+      ...(more > 0 ? [`And ${more} more.`] : []),
+    ].join(' '),
+    {
+      suggestions: [
+        ...new Set([...first.error.suggestions, 'Run it again when that is mended: dbbak prune --dry-run']),
+      ],
+      details: {document: result},
+    },
+  ).during(8)
+}
