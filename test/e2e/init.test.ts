@@ -1,0 +1,331 @@
+import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
+import {spawn} from 'node:child_process'
+import {mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {parse} from 'yaml'
+import {workflowPath} from '../../src/library/init/github-workflow.js'
+import {startServer, type TestServer} from '../support/servers.js'
+import {repository} from '../support/workflow-steps.js'
+import {
+  dbbak,
+  dbbakJson,
+  expectNoSecret,
+  failing,
+  filesAt,
+  secret,
+  secretArgumentsDuring,
+  toolSettings,
+  type Json,
+} from './program.js'
+
+let server: TestServer
+let env: Record<string, string>
+let folder: string
+beforeAll(async () => {
+  server = await startServer({overTcp: true})
+  await server.createDatabase('shop')
+  await server.query(
+    `create table orders (id int); create role keeper login superuser password '${secret}'`,
+    'shop',
+  )
+  env = {...(await toolSettings(server.major)), DBBAK_RETRY_FOR: '1s'}
+})
+afterAll(() => server?.stop())
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'init-'))
+})
+afterEach(() => rm(folder, {recursive: true, force: true}))
+
+const url = () => server.url('shop', 'keeper', secret)
+const init = (args: string[], exitCode = 0): Promise<Json> =>
+  dbbakJson(['init', '--yes', '--dir', folder, ...args], {env}, exitCode)
+const text = (name: string) => readFile(join(folder, name), 'utf8')
+const configName = 'dbbak.config.yaml'
+
+describe('by options alone', () => {
+  test('tries the database and the destination, and writes a config file without any secret', async () => {
+    const result = await init(['-d', url()])
+    expect(result.files).toEqual([{path: join(folder, configName), status: 'written'}])
+    expect(result.variables).toEqual([
+      {name: 'DATABASE_URL', purpose: expect.any(String), isSecret: true, isSet: false},
+    ])
+    expect(result.checks.every(({status}: Json) => status === 'ok')).toBe(true)
+    expect(result.checks).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({
+          name: 'database',
+          message: expect.stringContaining(`PostgreSQL ${server.major}`),
+        }),
+        expect.objectContaining({
+          name: 'size',
+          message: expect.stringMatching(/^\d+\.\d MB in the database/),
+        }),
+        expect.objectContaining({name: 'tools for this server'}),
+        expect.objectContaining({
+          name: 'destination',
+          message: expect.stringContaining(join(folder, 'backups')),
+        }),
+      ]),
+    )
+    expect(parse(await text(configName))).toEqual({to: ['./backups'], format: 'custom', retentionDays: 30})
+    expect((await stat(join(folder, configName))).mode & 0o777).toBe(0o600)
+    expect(Object.keys(await filesAt(folder))).toEqual([configName])
+  })
+
+  test('what it wrote is what the other commands then go by', async () => {
+    await init(['--to', './safe', '--format', 'plain', '--keep-days', '7', '-d', url()])
+    const options = {env: {...env, DATABASE_URL: url()}, cwd: folder}
+    const {backup} = await dbbakJson(['backup'], options)
+    expect(backup.format).toBe('plain')
+    expect(Object.keys(await filesAt(join(folder, 'safe'))).sort()[0]).toContain(backup.id)
+    // Also where the database's variable is not set.
+    const {backups} = await dbbakJson(['list'], {env, cwd: folder})
+    expect(backups).toHaveLength(1)
+  })
+
+  test('all that can be asked for is written, and no secret is in any of it, in the output or in an argument', async () => {
+    const all = ['--github', '--cron', '--systemd', '--kubernetes', '--docker', '--railway']
+    const options = {
+      env: {...env, DATABASE_URL: url(), TEST_DATABASE_URL: server.url('postgres', 'keeper', secret)},
+    }
+    let output = ''
+    const seen = await secretArgumentsDuring(async () => {
+      const run = await dbbak(['init', '--yes', '--dir', folder, ...all], options)
+      expect({exitCode: run.exitCode, stderr: run.stderr}).toEqual({exitCode: 0, stderr: ''})
+      output = run.stdout
+    })
+    expect(seen).toEqual([])
+    expectNoSecret(output)
+    const names = Object.keys(await filesAt(folder))
+    expect(names).toEqual(
+      [
+        workflowPath,
+        'dbbak-backup.service',
+        'dbbak-backup.timer',
+        'dbbak-cronjob.yaml',
+        'dbbak.Dockerfile',
+        configName,
+        'dbbak.crontab',
+        'dbbak.env',
+        'dbbak.railway.json',
+      ].sort(),
+    )
+    for (const name of names) expectNoSecret(await text(name))
+    expect((await stat(join(folder, 'dbbak.env'))).mode & 0o777).toBe(0o600)
+    expect(await text(workflowPath)).toBe(await readFile(join(repository, workflowPath), 'utf8'))
+    expect(await text('dbbak.Dockerfile')).toContain(`ARG PG_MAJOR=${server.major}\n`)
+    expect(output).toMatch(/^✔ test database +\S/m)
+    expect(output).toContain('\nNext:\n')
+    expect(output).toContain('the variables that they need are set here')
+  })
+
+  test('a schedule of its own is in everything that has one', async () => {
+    await init(['--github', '--cron', '--systemd', '--kubernetes', '--railway', '--schedule', '30 1 * * 7'])
+    expect(await text(workflowPath)).toContain("- cron: '30 1 * * 0' # back up")
+    expect(await text('dbbak.crontab')).toMatch(/^30 1 \* \* 0 cd /m)
+    expect(await text('dbbak-backup.timer')).toContain('\nOnCalendar=Sun *-*-* 01:30:00 UTC\n')
+    expect(await text('dbbak-cronjob.yaml')).toContain('schedule: 30 1 * * 0\n')
+    expect(JSON.parse(await text('dbbak.railway.json')).deploy.cronSchedule).toBe('30 1 * * 0')
+  })
+
+  test('a database and a bucket that cannot be reached are told, and the files written all the same', async () => {
+    const result = await dbbakJson(
+      ['init', '--yes', '--dir', folder, '-d', 'postgresql://keeper@127.0.0.1:1/shop', '--to', 's3://shop/x'],
+      {
+        env: {
+          ...env,
+          AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:1',
+          AWS_ACCESS_KEY_ID: 'key',
+          AWS_SECRET_ACCESS_KEY: secret,
+        },
+      },
+    )
+    expect(
+      result.checks.map(({name, status, message}: Json) => [name, status, message.split(':')[0]]),
+    ).toEqual([
+      ['database', 'error', 'SERVER_UNREACHABLE'],
+      ['destination', 'error', 'DESTINATION_UNREACHABLE'],
+    ])
+    expect(result.files[0].status).toBe('written')
+    expect(parse(await text(configName)).to).toEqual(['s3://shop/x'])
+  })
+
+  test('a test server that is production itself is told', async () => {
+    const {checks} = await init(['-d', url(), '--test-database-url', url()])
+    expect(checks).toContainEqual(
+      expect.objectContaining({
+        name: 'test database',
+        status: 'error',
+        message: expect.stringContaining('TEST_DATABASE_IS_PRODUCTION'),
+      }),
+    )
+  })
+})
+
+describe('what is there already', () => {
+  test('is unchanged where it is the same', async () => {
+    await init(['--cron'])
+    await writeFile(join(folder, 'dbbak.env'), "DATABASE_URL='mine'\n")
+    const {files} = await init(['--cron'])
+    expect(files.map(({status}: Json) => status)).toEqual(['unchanged', 'unchanged', 'kept'])
+    const forced = await init(['--cron', '--force'])
+    expect(forced.files.map(({status}: Json) => status)).toEqual(['unchanged', 'unchanged', 'kept'])
+    expect(await text('dbbak.env')).toBe("DATABASE_URL='mine'\n")
+  })
+
+  test('is not replaced without --force, and then nothing else is written either', async () => {
+    await writeFile(join(folder, configName), 'format: plain # mine\n')
+    const options = {env: {...env, DATABASE_URL: url()}}
+    const args = ['init', '--yes', '--dir', folder, '--docker']
+    const {error} = await failing(args, options, {exitCode: 2, code: 'CONFIRMATION_REQUIRED'})
+    expect(error.suggestions.join('\n')).toContain('--force')
+    expect(Object.keys(await filesAt(folder))).toEqual([configName])
+    expect(await text(configName)).toBe('format: plain # mine\n')
+    const {files} = await init(['--docker', '--force'])
+    expect(files.map(({status}: Json) => status)).toEqual(['written', 'written'])
+    expect(await text(configName)).not.toContain('mine')
+  })
+
+  test('a config file that is broken can be replaced', async () => {
+    await writeFile(join(folder, configName), 'to: [${NOWHERE}]\nformatt: custom\n')
+    const run = await dbbak(['init', '--yes', '--force'], {env, cwd: folder})
+    expect({exitCode: run.exitCode, stderr: run.stderr}).toEqual({exitCode: 0, stderr: ''})
+    expect(parse(await text(configName)).format).toBe('custom')
+  })
+
+  test.each([
+    ['dbbak.config.json', '{}'],
+    ['package.json', '{"dbbak": {}}'],
+  ])('%s: a second config file is not made', async (name, content) => {
+    await writeFile(join(folder, name), content)
+    const args = ['init', '--yes', '--dir', folder, '--force']
+    await failing(args, {env}, {exitCode: 2, code: 'CONFIG_INVALID'})
+    expect(Object.keys(await filesAt(folder))).toEqual([name])
+  })
+})
+
+describe('wrong usage', () => {
+  test.each([
+    ['no terminal, and no --yes', [], 'CONFIRMATION_REQUIRED'],
+    ['a schedule that is none', ['--yes', '--schedule', '0 2 * *'], 'OPTION_INVALID'],
+    ['a destination that is none', ['--yes', '--to', 'ftp://host/x'], 'DESTINATION_INVALID'],
+    ['days that are none', ['--yes', '--keep-days', '0'], 'OPTION_INVALID'],
+  ])('%s', async (_, args, code) => {
+    await failing(['init', '--dir', folder, ...args], {env}, {exitCode: 2, code})
+    expect(await readdir(folder)).toEqual([])
+  })
+})
+
+describe('by questions', () => {
+  /** Runs init on a terminal of its own, and types an answer whenever its question has appeared. */
+  async function answer(
+    args: string[],
+    answers: [question: RegExp, typed: string][],
+    more: Record<string, string> = {},
+  ): Promise<{screen: string; exitCode: number | null}> {
+    const program = process.env.DBBAK_TEST_PROGRAM ?? join(repository, 'bin/run.js')
+    const command = [process.execPath, program, 'init', '--dir', folder, ...args]
+    const quoted = command.map((word) => `'${word}'`).join(' ')
+    const child = spawn('script', ['-qefc', `stty cols 160; ${quoted}`, '/dev/null'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: {PATH: process.env.PATH, HOME: folder, TERM: 'xterm', NO_COLOR: '1', ...env, ...more},
+      cwd: folder,
+    })
+    let screen = ''
+    let from = 0
+    child.stdout.setEncoding('utf8').on('data', (piece: string) => {
+      screen += piece
+      const [next] = answers
+      if (!next) return
+      const found = next[0].exec(screen.slice(from))
+      if (!found) return
+      from = screen.length
+      answers.shift()
+      child.stdin.write(next[1])
+    })
+    const exitCode = await new Promise<number | null>((resolve) => child.on('close', resolve))
+    expect({open: answers.map(([question]) => question), screen}).toEqual({open: [], screen})
+    return {screen, exitCode}
+  }
+
+  const enter = '\r'
+  const down = '\u001b[B'
+
+  test('each answer is tried as it is given, a bad one can be given again, and the files are written at the end', async () => {
+    const {screen, exitCode} = await answer(
+      [],
+      [
+        [/Database URL .*:/, `postgresql://keeper@127.0.0.1:1/shop${enter}`],
+        [/SERVER_UNREACHABLE[^]*Take it all the same\?/, enter],
+        [/Database URL .*:/, url() + enter],
+        [/✔ size[^]*Kind of place:/, enter],
+        [/Folder:/, enter],
+        [/✔ destination[^]*Another place/, enter],
+        [/Format of the archive:/, down + enter],
+        [/Days:/, `${'\b'.repeat(2)}14${enter}`],
+        [/Where restore tests run:/, enter],
+        [/Write files for/, `${down} ${enter}`],
+        [/When, as five fields/, enter],
+        [/Write these files\?/, enter],
+      ],
+    )
+    expect({exitCode, screen}).toEqual({exitCode: 0, screen})
+    expectNoSecret(screen)
+    expect(parse(await text(configName))).toEqual({
+      to: ['./backups'],
+      format: 'directory',
+      jobs: 2,
+      retentionDays: 14,
+    })
+    expect(Object.keys(await filesAt(folder))).toEqual([configName, 'dbbak.crontab', 'dbbak.env'])
+  })
+
+  test('what options and the environment say is not asked', async () => {
+    const {exitCode} = await answer(
+      ['--to', './safe', '--format', 'custom', '--keep-days', '3', '--docker'],
+      [
+        [/Where restore tests run:/, enter],
+        [/Write these files\?/, enter],
+      ],
+      {DATABASE_URL: url()},
+    )
+    expect(exitCode).toBe(0)
+    expect(parse(await text(configName))).toEqual({to: ['./safe'], format: 'custom', retentionDays: 3})
+  })
+
+  test('what is there is replaced only after a question', async () => {
+    await writeFile(join(folder, configName), '# mine\n')
+    const args = ['--to', './safe', '--format', 'custom', '--keep-days', '3', '--docker']
+    const {screen, exitCode} = await answer(
+      args,
+      [
+        [/Where restore tests run:/, enter],
+        [/Write these files\?/, enter],
+        [/is there already, with other content\. Replace it\?/, enter],
+      ],
+      {DATABASE_URL: url()},
+    )
+    expect(exitCode).toBe(0)
+    expect(screen).toContain('kept as it is')
+    expect(await text(configName)).toBe('# mine\n')
+  })
+
+  test('a no at the end, or Ctrl-C before it, writes nothing', async () => {
+    const args = ['--to', './safe', '--format', 'custom', '--keep-days', '3', '--docker']
+    for (const answers of [
+      [
+        [/Where restore tests run:/, enter],
+        [/Write these files\?/, `n${enter}`],
+      ],
+      [[/Where restore tests run:/, '\u0003']],
+    ] as [RegExp, string][][]) {
+      const {screen, exitCode} = await answer(args, answers, {DATABASE_URL: url()})
+      expect({exitCode, screen}).toEqual({
+        exitCode: 130,
+        screen: expect.stringContaining('nothing was changed'),
+      })
+      expect(await readdir(folder)).toEqual([])
+    }
+  })
+})

@@ -1,0 +1,256 @@
+import {afterEach, beforeEach, describe, expect, test} from '@jest/globals'
+import {chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {parse} from 'yaml'
+import {configText} from '../../src/library/init/config-text.js'
+import {parseSchedule} from '../../src/library/init/cron.js'
+import {nextSteps} from '../../src/library/init/next-steps.js'
+import {artefacts, imagePlaceholder, type InitPlan} from '../../src/library/init/plan.js'
+import {variablesFor} from '../../src/library/init/variables.js'
+import {writeFiles} from '../../src/library/init/write-files.js'
+import {parseConfig} from '../../src/library/config-schema.js'
+import {loadSettings} from '../../src/library/settings.js'
+import {outputOf} from '../support/run-command.js'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'init-files-'))
+})
+afterEach(() => rm(folder, {recursive: true, force: true}))
+
+const file = (text: string, changes: object = {}) => ({path: 'a.yaml', text, mode: 0o600, ...changes})
+const read = () => readFile(join(folder, 'a.yaml'), 'utf8')
+const modeOf = async () => (await stat(join(folder, 'a.yaml'))).mode & 0o777
+const statuses = async (...call: Parameters<typeof writeFiles>) =>
+  (await writeFiles(...call)).map(({status}) => status)
+
+describe('writing', () => {
+  test('a new file is written with its rights, folders and all, and nothing else is left', async () => {
+    const files = [file('one'), file('two', {path: 'x/y/b.yml', mode: 0o644})]
+    expect(await statuses(folder, files, {force: false})).toEqual(['written', 'written'])
+    expect(await modeOf()).toBe(0o600)
+    expect((await readdir(folder, {recursive: true})).sort()).toEqual(['a.yaml', 'x', 'x/y', 'x/y/b.yml'])
+  })
+
+  test('the same content is unchanged, not written again, and closed to others', async () => {
+    await writeFiles(folder, [file('one')], {force: false})
+    await chmod(join(folder, 'a.yaml'), 0o644)
+    const {ino} = await stat(join(folder, 'a.yaml'))
+    expect(await statuses(folder, [file('one')], {force: false})).toEqual(['unchanged'])
+    expect((await stat(join(folder, 'a.yaml'))).ino).toBe(ino)
+    expect(await modeOf()).toBe(0o600)
+  })
+
+  test('other content is refused before anything is written', async () => {
+    await writeFile(join(folder, 'a.yaml'), 'mine')
+    const files = [file('new', {path: 'b.yaml'}), file('theirs')]
+    await expect(writeFiles(folder, files, {force: false})).rejects.toMatchObject({
+      code: 'CONFIRMATION_REQUIRED',
+      exitCode: 2,
+      message: expect.stringContaining('nothing was written'),
+    })
+    expect(await readdir(folder)).toEqual(['a.yaml'])
+    expect(await read()).toBe('mine')
+  })
+
+  test('other content is replaced by force, or by a yes; a no keeps it', async () => {
+    const asked: string[] = []
+    const answer = (yes: boolean) => ({
+      force: false,
+      mayReplace: async (path: string) => {
+        asked.push(path)
+        return yes
+      },
+    })
+    await writeFile(join(folder, 'a.yaml'), 'mine')
+    expect(await statuses(folder, [file('new')], answer(false))).toEqual(['kept'])
+    expect(await read()).toBe('mine')
+    expect(await statuses(folder, [file('new')], answer(true))).toEqual(['written'])
+    expect(await read()).toBe('new')
+    expect(await modeOf()).toBe(0o600)
+    expect(asked).toEqual([join(folder, 'a.yaml'), join(folder, 'a.yaml')])
+    expect(await statuses(folder, [file('newer')], {force: true})).toEqual(['written'])
+    expect(await read()).toBe('newer')
+  })
+
+  test('a file that the user fills in is never replaced, by force neither, and stops nothing', async () => {
+    await writeFile(join(folder, 'a.yaml'), 'secrets')
+    const files = [file('template', {isTheUsers: true})]
+    for (const options of [{force: false}, {force: true}, {force: false, mayReplace: async () => true}])
+      expect(await statuses(folder, files, options)).toEqual(['kept'])
+    expect(await read()).toBe('secrets')
+  })
+
+  test('a link is replaced by the file; what it leads to stays as it is', async () => {
+    const elsewhere = join(folder, 'elsewhere')
+    await writeFile(elsewhere, 'precious')
+    await symlink(elsewhere, join(folder, 'a.yaml'))
+    await writeFiles(folder, [file('new')], {force: true})
+    expect(await readFile(elsewhere, 'utf8')).toBe('precious')
+    expect(await read()).toBe('new')
+  })
+
+  test('a link that leads nowhere is not replaced without being asked', async () => {
+    await symlink(join(folder, 'nowhere'), join(folder, 'a.yaml'))
+    await expect(writeFiles(folder, [file('new')], {force: false})).rejects.toMatchObject({
+      code: 'CONFIRMATION_REQUIRED',
+    })
+    expect(await readdir(folder)).toEqual(['a.yaml'])
+  })
+
+  test('a folder in the way, or a file where a folder is to be, is told with what to do', async () => {
+    await mkdir(join(folder, 'a.yaml'))
+    const wanted = {
+      code: 'OPTION_INVALID',
+      suggestions: expect.arrayContaining([expect.stringContaining('--dir')]),
+    }
+    await expect(writeFiles(folder, [file('new')], {force: true})).rejects.toMatchObject(wanted)
+    await writeFile(join(folder, 'f'), '')
+    await expect(writeFiles(join(folder, 'f'), [file('new')], {force: true})).rejects.toMatchObject(wanted)
+    expect((await readdir(folder)).sort()).toEqual(['a.yaml', 'f'])
+  })
+})
+
+const planOf = (changes: Partial<InitPlan> = {}): InitPlan => ({
+  folder,
+  usesTestServer: false,
+  destinations: ['./backups'],
+  format: 'custom',
+  keepDays: 30,
+  schedule: parseSchedule('0 2 * * *'),
+  serverMajor: 17,
+  image: imagePlaceholder,
+  version: '1.2.3',
+  user: 'keeper',
+  isRoot: false,
+  nodeFolder: '/opt/node/bin',
+  ...changes,
+})
+
+describe('the config file', () => {
+  test.each([
+    [{}],
+    [{format: 'directory' as const, keepDays: 7, usesTestServer: true}],
+    [
+      {
+        destinations: [
+          's3://b/p',
+          'gs://b',
+          'azblob://c/p',
+          './backups',
+          '/mnt/x y',
+          '~/b',
+          "./it's ${HOME}: #1",
+        ],
+      },
+    ],
+  ])('says what was chosen, and is valid', async (changes) => {
+    const plan = planOf(changes)
+    const config = parseConfig(parse(configText(plan)), 'it')
+    expect(config).toMatchObject({format: plan.format, retentionDays: plan.keepDays})
+    await writeFile(join(folder, 'dbbak.config.yaml'), configText(plan))
+    const settings = await loadSettings({env: {}, cwd: folder})
+    expect(settings.destinations.value).toHaveLength(plan.destinations.length)
+    expect(settings.destinations.value).toContain(
+      plan.destinations.includes('./backups') ? join(folder, 'backups') : plan.destinations[0],
+    )
+    if (plan.destinations.length > 1)
+      expect(settings.destinations.value).toContain(join(folder, "it's ${HOME}: #1"))
+  })
+
+  test('every line that is switched off can be switched on as it stands', () => {
+    const text = configText(planOf({destinations: ['s3://b', 'gs://b', 'azblob://c']}))
+    const isSetting = (line: string) => /^# {1,3}[a-zA-Z3]+:( |$)/.test(line)
+    const lines = text.split('\n')
+    expect(lines.filter(isSetting).length).toBeGreaterThan(8)
+    const on = lines.map((line) => (isSetting(line) ? line.slice(2) : line)).join('\n')
+    expect(() => parseConfig(parse(on), 'it')).not.toThrow()
+    expect(parse(on)).toMatchObject({
+      databaseUrl: '${DATABASE_URL}',
+      testDatabaseUrl: '${TEST_DATABASE_URL}',
+      s3: {storageClass: 'STANDARD_IA'},
+      gcs: {},
+      azure: {},
+    })
+  })
+
+  test('a folder below it is written relative to it, so that both can be moved together', () => {
+    const written = (destination: string) => parse(configText(planOf({destinations: [destination]}))).to[0]
+    expect(written(join(folder, 'deep', 'er'))).toBe('./deep/er')
+    expect(written('backups')).toBe('./backups')
+    expect(written('/mnt/backups')).toBe('/mnt/backups')
+    expect(written('../backups')).toBe('../backups')
+    expect(written('file:///mnt/b')).toBe('file:///mnt/b')
+  })
+})
+
+describe('variables', () => {
+  const namesFor = (destinations: string[], usesTestServer = false) =>
+    variablesFor({destinations, usesTestServer}, {DATABASE_URL: 'x'}).map(({name}) => name)
+
+  test('those of the database and of the clouds that are used', () => {
+    expect(namesFor(['./b'])).toEqual(['DATABASE_URL'])
+    expect(namesFor(['./b', 'gs://b'], true)).toEqual([
+      'DATABASE_URL',
+      'TEST_DATABASE_URL',
+      'GOOGLE_APPLICATION_CREDENTIALS',
+    ])
+    expect(namesFor(['s3://b/x', 'azblob://c'])).toEqual([
+      'DATABASE_URL',
+      'AWS_ACCESS_KEY_ID',
+      'AWS_SECRET_ACCESS_KEY',
+      'AWS_REGION',
+      'AZURE_STORAGE_CONNECTION_STRING',
+    ])
+  })
+
+  test('it is said which are set here', () => {
+    const found = variablesFor(
+      {destinations: ['s3://b'], usesTestServer: false},
+      {DATABASE_URL: 'x', AWS_REGION: ''},
+    )
+    expect(found.filter(({isSet}) => isSet).map(({name}) => name)).toEqual(['DATABASE_URL'])
+  })
+})
+
+describe('what to do next', () => {
+  const steps = (changes: Partial<InitPlan> = {}) => {
+    const plan = planOf(changes)
+    return nextSteps(plan, [...artefacts], variablesFor(plan, {}))
+  }
+
+  test('each step once, in a form that a shell can read', async () => {
+    const all = steps({destinations: ['./it is', 's3://b/p', 'gs://b', 'azblob://c/p']})
+    expect(new Set(all).size).toBe(all.length)
+    const commands = all.filter((step) => !/^(Railway|Write|Put) ?/.test(step))
+    expect(commands.length).toBeGreaterThan(15)
+    for (const command of commands) await outputOf('bash', ['-n', '-c', command.replace(/…/g, 'x')])
+  })
+
+  test('for GitHub the secrets and the buckets are named', () => {
+    expect(steps({destinations: ['s3://shop/daily', 'gs://b']})).toEqual(
+      expect.arrayContaining([
+        'gh secret set DATABASE_URL',
+        'gh secret set AWS_SECRET_ACCESS_KEY',
+        'gh variable set AWS_REGION',
+        'gh variable set AWS_S3_BUCKET --body shop',
+        'gh variable set AWS_S3_PREFIX --body daily',
+        'gh secret set GCS_SERVICE_ACCOUNT_KEY',
+        'gh variable set GCS_BUCKET --body b',
+      ]),
+    )
+  })
+
+  test('a secret is in no command line of kubectl', () => {
+    const [step] = steps().filter((text) => text.includes('kubectl create secret'))
+    expect(step).toMatch(
+      /^printf '%s=%s\\n' DATABASE_URL "\$DATABASE_URL" \| kubectl create secret .*\/dev\/stdin$/,
+    )
+  })
+
+  test('root makes a user for the service', () => {
+    expect(steps({isRoot: true, user: 'dbbak'})).toContain('useradd --system --no-create-home dbbak')
+    expect(steps().join('\n')).not.toContain('useradd')
+  })
+})
