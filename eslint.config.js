@@ -84,7 +84,7 @@ export default ts.config(
     ],
   ),
   forbid(
-    ['src/archive/**', 'src/postgres/**', 'src/storage/**'],
+    ['src/archive/**', 'src/postgres/**', 'src/storage/**', 'src/notify/**'],
     [terminal, {group: ['**/engine/**'], message: 'Imports point downwards only.'}],
   ),
   forbid(

@@ -16,6 +16,18 @@ export {
   type VerifiedBackup,
 } from './library/verify-backups.js'
 export {
+  pruneBackups,
+  pruneError,
+  type LockedObject,
+  type PrunedBackup,
+  type PrunedLeftover,
+  type PruneFailure,
+  type PruneOptions,
+  type PruneProblem,
+  type PruneResult,
+  type RetentionOptions,
+} from './library/prune-backups.js'
+export {
   copyBackups,
   copyError,
   type BackupCopy,
@@ -23,6 +35,26 @@ export {
   type CopyResult,
 } from './library/copy-backups.js'
 export {restoreBackup, type RestoreOptions} from './library/restore-backup.js'
+export {
+  initialise,
+  type Artefact,
+  type InitOptions,
+  type InitResult,
+  type Variable,
+  type WrittenFile,
+} from './library/init/index.js'
+export {
+  chosenDatabases,
+  fleetError,
+  forEachDatabase,
+  type FleetChoice,
+  type FleetResult,
+  type FleetRun,
+} from './library/fleet.js'
+export {status, statusError, type StatusOptions, type StatusResult} from './library/status.js'
+export {testNotifications, type ChannelTest} from './library/notices.js'
+export type {NotificationsConfig} from './notify/config.js'
+export type {HooksConfig} from './library/hooks.js'
 export {runDemo, type DemoOptions} from './library/demo.js'
 export type {
   DemoDatabase,

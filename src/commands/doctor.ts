@@ -26,6 +26,7 @@ export default class Doctor extends DbbakCommand {
       multipleNonGreedy: true,
       helpValue: 'DEST',
     }),
+    notify: Flags.boolean({description: 'Send a test to every notification channel.'}),
   }
 
   async run(): Promise<unknown> {
@@ -36,6 +37,7 @@ export default class Doctor extends DbbakCommand {
       databaseUrl: flags['database-url'],
       testDatabaseUrl: flags['test-database-url'],
       to: flags.to,
+      notify: flags.notify,
     })
     this.log(doctorReport(diagnosis))
     const error = diagnosisError(diagnosis)

@@ -1,6 +1,7 @@
 import {z} from 'zod'
 import {DbbakError} from '../support/errors.js'
 import {nearestName} from '../support/nearest-name.js'
+import {hooksSchema, notificationsSchema, notifyKeysAt} from './notify-schema.js'
 
 const text = z.string().min(1)
 
@@ -49,6 +50,20 @@ const azureSchema = z.strictObject({
 
 const databaseName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
 
+const rule = z.number().int().nonnegative().optional()
+
+const retentionSchema = z.strictObject({
+  days: rule.describe('Keep those that are newer; instead of retentionDays.'),
+  last: rule.describe('Keep the newest so many.'),
+  daily: rule.describe('Keep the newest of each of the last so many days that have backups.'),
+  weekly: rule.describe('The same by weeks.'),
+  monthly: rule.describe('The same by months.'),
+  yearly: rule.describe('The same by years.'),
+  verified: rule.describe('Keep the newest so many that passed a restore test.'),
+  safetyDays: z.number().int().positive().optional().describe('Keep safety backups that are newer.'),
+  timeZone: text.optional().describe('Where days begin: Europe/Berlin; by default UTC.'),
+})
+
 /** What may be set for one database, and for all of them at the top. */
 const perDatabase = {
   testDatabaseUrl: text.optional().describe('A server (and database) for restore tests; never production.'),
@@ -75,6 +90,7 @@ const perDatabase = {
     .describe('How many tables to dump or restore at a time.'),
   name: text.optional().describe("What backups' names begin with, instead of the database's name."),
   label: text.optional().describe('A remark that is kept in the manifest.'),
+  retention: retentionSchema.optional().describe('Which backups prune keeps: each that any rule keeps.'),
   lockTimeout: text.optional().describe('How long to wait for a locked table, for example 30s.'),
 }
 
@@ -108,6 +124,8 @@ export const configSchema = z.strictObject({
   s3: s3Schema.optional().describe('How objects are kept at s3:// destinations.'),
   gcs: gcsSchema.optional().describe('How objects are kept at gs:// destinations.'),
   azure: azureSchema.optional().describe('How objects are kept at azblob:// destinations.'),
+  notifications: notificationsSchema.optional(),
+  hooks: hooksSchema.optional(),
 })
 
 export type Config = z.infer<typeof configSchema>
@@ -125,7 +143,7 @@ export function configJsonSchema(): Record<string, unknown> {
 export function parseConfig(value: unknown, file: string): Config {
   const parsed = configSchema.safeParse(withNumbers(value ?? {}))
   if (parsed.success) return parsed.data
-  const faults = parsed.error.issues.flatMap(describeIssue)
+  const faults = parsed.error.issues.flatMap((issue) => describeIssue(issue, value))
   throw new DbbakError('CONFIG_INVALID', `${file} is not a valid config file: ${faults.join('; ')}.`, {
     suggestions: [`Correct ${file}, then see what is in force: dbbak doctor`],
   })
@@ -145,15 +163,15 @@ function withNumbers(value: unknown): unknown {
   )
 }
 
-function describeIssue(issue: z.core.$ZodIssue): string[] {
+function describeIssue(issue: z.core.$ZodIssue, config: unknown): string[] {
   if (issue.code === 'unrecognized_keys')
-    return issue.keys.map((key) => describeUnknownKey(key, issue.path.map(String)))
+    return issue.keys.map((key) => describeUnknownKey(key, issue.path.map(String), config))
   const place = issue.path.join('.') || 'the file'
   return [`${place}: ${issue.message.charAt(0).toLowerCase()}${issue.message.slice(1)}`]
 }
 
-function describeUnknownKey(key: string, path: string[]): string {
-  const nearest = nearestName(key, keysAt(path))
+function describeUnknownKey(key: string, path: string[], config: unknown): string {
+  const nearest = nearestName(key, notifyKeysAt(path, config) ?? keysAt(path))
   const name = [...path, key].join('.')
   return nearest === undefined
     ? `unknown key "${name}"`
@@ -162,7 +180,12 @@ function describeUnknownKey(key: string, path: string[]): string {
 
 /** The keys that may stand at a place of the file. */
 function keysAt(path: string[]): string[] {
-  const groups: Record<string, z.ZodObject> = {s3: s3Schema, gcs: gcsSchema, azure: azureSchema}
+  const groups: Record<string, z.ZodObject> = {
+    s3: s3Schema,
+    gcs: gcsSchema,
+    azure: azureSchema,
+    retention: retentionSchema,
+  }
   if (path[0] === 'databases' && path.length === 2) return Object.keys(databaseSchema.shape)
   const group = path.length === 0 ? configSchema : groups[path[0] ?? '']
   return path.length > 1 || !group ? [] : Object.keys(group.shape)

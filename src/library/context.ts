@@ -111,6 +111,15 @@ export async function databaseName(context: Context): Promise<string | undefined
   return connection?.database || undefined
 }
 
+/** What a notice and a hook say of an operation before it begins: whatever of it can be known by then. */
+export async function factsOf(
+  context: Context,
+  destinations: string[],
+): Promise<{database?: {host: string; name: string} | undefined; destinations: string[]}> {
+  const connection = await openDatabase({...context, events: silent}).catch(() => undefined)
+  return {database: connection && {host: connection.host, name: connection.database}, destinations}
+}
+
 /** The test database, if one is set. */
 export async function openTestDatabase({
   settings,

@@ -13,7 +13,16 @@ import {DbbakError, withExitCode} from '../support/errors.js'
 import {shellWord} from '../support/shell.js'
 import {splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
-import {openContext, openStore, sourceOf, usingStores, type Context, type RunOptions} from './context.js'
+import {
+  factsOf,
+  openContext,
+  openStore,
+  sourceOf,
+  usingStores,
+  type Context,
+  type RunOptions,
+} from './context.js'
+import {withNotices} from './notices.js'
 import {verificationError, type VerifiedBackup, type VerifyResult} from './verify-backups.js'
 
 export type {BackupCopy} from '../engine/copy/copy-all.js'
@@ -66,30 +75,44 @@ export async function copyBackups(options: CopyOptions): Promise<CopyResult> {
     const from = named?.from ?? sourceOf(context, options.from)
     const choice = choiceOf(options, named?.name, context.clock.now())
     const places = await differentPlaces(from, options.to, context)
-    const source = await openStore(context, from)
-    const stores = await Promise.all(places.map((to) => openStore(context, to)))
-    return usingStores([source, ...stores], async () => {
-      const chosen = chooseBackups(
-        await readCatalog(source, catalogCache(context, source)),
-        choice,
-        source.describe(),
-      )
-      const request = {...chosen, dryRun: options.dryRun ?? false}
-      const result = emptyResult(source, stores, request.dryRun)
-      const start = performance.now()
-      try {
-        for await (const copy of copyAll(source, stores, request, context)) {
-          result.copies.push(copy)
-          result.bytes += copy.bytes
-        }
-        if (options.verify && !request.dryRun) await verifyCopies(result, stores, places, options)
-        return result
-      } catch (error) {
-        throw withDocument(error, result)
-      } finally {
-        result.durationMs = Math.round(performance.now() - start)
+    const {notifications} = context.settings
+    const facts = {...(await factsOf(context, places)), failure: copyError, dryRun: options.dryRun}
+    return withNotices('copy', {...context, notifications}, facts, () =>
+      copyTo(places, from, choice, options, context),
+    )
+  })
+}
+
+async function copyTo(
+  places: string[],
+  from: string,
+  choice: CopyChoice,
+  options: CopyOptions,
+  context: Context,
+): Promise<CopyResult> {
+  const source = await openStore(context, from)
+  const stores = await Promise.all(places.map((to) => openStore(context, to)))
+  return usingStores([source, ...stores], async () => {
+    const chosen = chooseBackups(
+      await readCatalog(source, catalogCache(context, source)),
+      choice,
+      source.describe(),
+    )
+    const request = {...chosen, dryRun: options.dryRun ?? false}
+    const result = emptyResult(source, stores, request.dryRun)
+    const start = performance.now()
+    try {
+      for await (const copy of copyAll(source, stores, request, context)) {
+        result.copies.push(copy)
+        result.bytes += copy.bytes
       }
-    })
+      if (options.verify && !request.dryRun) await verifyCopies(result, stores, places, options)
+      return result
+    } catch (error) {
+      throw withDocument(error, result)
+    } finally {
+      result.durationMs = Math.round(performance.now() - start)
+    }
   })
 }
 

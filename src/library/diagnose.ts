@@ -19,6 +19,7 @@ import {
   type Context,
   type RunOptions,
 } from './context.js'
+import {testNotifications} from './notices.js'
 import {describeSettings} from './settings.js'
 
 export interface DoctorOptions extends RunOptions {
@@ -26,6 +27,8 @@ export interface DoctorOptions extends RunOptions {
   testDatabaseUrl?: string | undefined
   /** Destinations to try out thoroughly; those that are merely configured get a light check. */
   to?: string[] | undefined
+  /** Send a test to every notification channel. */
+  notify?: boolean | undefined
 }
 
 export interface Diagnosis {
@@ -49,12 +52,35 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Diagnosis> 
     ...(await testDatabase(context, production.reached)),
     ...(await destinations(context, (options.to ?? []).length > 0)),
     ...(await leftovers(context)),
+    ...(options.notify ? await notifications(context) : []),
   ]
   return {
     healthy: checks.every(({status}) => status !== 'error'),
     checks,
     settings: describeSettings(context.settings),
   }
+}
+
+async function notifications(context: Context): Promise<DoctorCheck[]> {
+  const sent = await testNotifications({...context, notifications: context.settings.notifications})
+  if (sent.length === 0)
+    return [
+      {
+        name: 'notifications',
+        status: 'not-set',
+        message: 'No channel is set: see "Notifications" in the README.',
+      },
+    ]
+  return sent.map(({channel, status, reason, durationMs}) =>
+    status === 'sent'
+      ? {name: 'notifications', status: 'ok', message: `${channel}: a test was sent in ${durationMs} ms`}
+      : {
+          name: 'notifications',
+          status: 'error',
+          message: `${channel}: NOTIFICATION_FAILED: ${reason ?? 'unknown'}`,
+          fix: 'Correct the address or the secret of the channel, then: dbbak doctor --notify',
+        },
+  )
 }
 
 /** The error that an unhealthy diagnosis ends a command with, if it is one. */

@@ -12,7 +12,10 @@ import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
+import {withHooks} from './hooks.js'
+import {withNotices} from './notices.js'
 import {
+  factsOf,
   openContext,
   openDatabase,
   openStore,
@@ -88,7 +91,9 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
   const safetyStore = await openStore(context, options.safetyTo ?? context.settings.backupDir.value)
   const {dbbakVersion: version} = await import('./version.js')
-  return usingStores([store, safetyStore], async () => {
+  const {notifications, hooks} = context.settings
+  const facts = {...(await factsOf(context, [store.describe()])), dryRun: options.dryRun}
+  const restore = async () => {
     const catalog = await readCatalog(store, catalogCache(context, store))
     const entry = findBackup(catalog, choiceOf(options, named?.name, connection.database), store.describe())
     if (latest) warnOfDamaged(catalog, entry.manifest.id, context)
@@ -100,7 +105,12 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
       confirm: (plan) => consent(options, plan),
       version,
     })
-  })
+  }
+  return usingStores([store, safetyStore], () =>
+    withNotices('restore', {...context, notifications}, facts, () =>
+      withHooks('restore', {...context, hooks}, facts, restore),
+    ),
+  )
 }
 
 /** Whoever asks for the newest has to know that a newer one was there and cannot be used. */

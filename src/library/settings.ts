@@ -4,6 +4,8 @@ import {DbbakError} from '../support/errors.js'
 import {nearestName} from '../support/nearest-name.js'
 import {type ConfigFile, type Environment, loadConfigFile} from './config-file.js'
 import type {Config} from './config-schema.js'
+import type {HooksConfig} from './hooks.js'
+import type {NotificationsConfig} from '../notify/config.js'
 import {redactSecrets} from './redaction.js'
 import {storeSettings, uploadDestinations, type StoreSettings} from './store-settings.js'
 
@@ -48,6 +50,9 @@ export interface Settings {
 /** The settings, and what comes with them that is shown nowhere. */
 export interface LoadedSettings extends Settings {
   stores: StoreSettings
+  notifications: NotificationsConfig | undefined
+  hooks: HooksConfig | undefined
+  retention: Setting<NonNullable<Config['retention']>>
 }
 
 export interface SettingsFrom {
@@ -103,6 +108,9 @@ export async function loadSettings(from: SettingsFrom): Promise<LoadedSettings> 
     stallTimeout: find('stallTimeout', {variable: 'DBBAK_STALL_TIMEOUT', otherwise: '30s'}),
     configFile: configFileSetting(from, file),
     stores: storeSettings(from.env, file?.config ?? {}),
+    notifications: file?.config.notifications,
+    hooks: file?.config.hooks,
+    retention: find('retention', {otherwise: {}}),
   }
 }
 
@@ -115,6 +123,9 @@ function withUploads(to: Setting<string[]>, upload: Setting<boolean>, env: Envir
 /** The settings as `doctor` prints them: one line each, no secret in any of them. */
 export function describeSettings({
   stores: _,
+  retention: __,
+  notifications: ___,
+  hooks: ____,
   ...settings
 }: LoadedSettings): {name: string; value: string; source: string}[] {
   return Object.entries(settings).map(([name, setting]: [string, Setting<Described>]) => ({
@@ -197,6 +208,7 @@ const isSet = (value: unknown): boolean =>
 function configValue(key: keyof Config, {config, folder}: ConfigFile): unknown {
   const absolute = (path: string) => (isAbsolute(path) || isUrl(path) ? path : resolve(folder, path))
   if (key === 'to') return config.to?.map(absolute)
+  if (key === 'retentionDays') return config.retention?.days ?? config.retentionDays
   const value = config[key]
   const isPath = key === 'backupDir' || key === 'pgBin' || key === 'cacheDir'
   return isPath && typeof value === 'string' ? absolute(value) : value
@@ -207,6 +219,7 @@ const isUrl = (text: string): boolean => /^[a-z][a-z0-9+.-]*:\/\//i.test(text)
 function positiveInteger(value: number | string, source: string): number {
   const number = Number(value)
   if (Number.isInteger(number) && number > 0) return number
+  if (value === 0) return value // `retention: {days: 0}` takes the rule out; nothing else gets past the schema
   throw new DbbakError('CONFIG_INVALID', `${source} must be a whole number of at least 1.`, {
     suggestions: [source.startsWith('-') ? `For example: ${source} 30` : `For example: export ${source}=30`],
   })

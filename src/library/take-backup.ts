@@ -8,7 +8,10 @@ import {
 import type {Selection} from '../engine/manifest.js'
 import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
+import {withHooks} from './hooks.js'
+import {withNotices} from './notices.js'
 import {
+  factsOf,
   openContext,
   openDatabase,
   openStores,
@@ -49,18 +52,25 @@ const defaultLockTimeout = '5min'
 
 /** Takes a backup to one or more destinations. */
 export async function takeBackup(options: BackupOptions = {}): Promise<BackupResult> {
-  const {request, deps} = await open(options)
-  return usingStores(deps.stores, () => takeInEngine(request, deps))
+  const context = await contextOf(options)
+  const {notifications, hooks, destinations} = context.settings
+  const facts = await factsOf(context, destinations.value)
+  return withNotices('backup', {...context, notifications}, facts, () =>
+    withHooks('backup', {...context, hooks}, facts, async () => {
+      const {request, deps} = await open(options, context)
+      return usingStores(deps.stores, () => takeInEngine(request, deps))
+    }),
+  )
 }
 
 /** What `takeBackup` with the same options would do; connects and looks, changes nothing. */
 export async function planBackupOf(options: BackupOptions = {}): Promise<BackupPlan> {
-  const {request, deps} = await open(options)
+  const {request, deps} = await open(options, await contextOf(options))
   return usingStores(deps.stores, () => planBackup(request, deps))
 }
 
-async function open(options: BackupOptions): Promise<{request: BackupRequest; deps: BackupDeps}> {
-  const context = await openContext(options, {
+function contextOf(options: BackupOptions): Promise<Context> {
+  return openContext(options, {
     'database-url': options.databaseUrl,
     format: options.format,
     compress: options.compress,
@@ -72,6 +82,12 @@ async function open(options: BackupOptions): Promise<{request: BackupRequest; de
     name: options.name,
     'lock-timeout': options.lockTimeout,
   })
+}
+
+async function open(
+  options: BackupOptions,
+  context: Context,
+): Promise<{request: BackupRequest; deps: BackupDeps}> {
   const {settings, events, clock, signal, search} = context
   const {dbbakVersion: version} = await import('./version.js')
   const connection = await openDatabase(context)

@@ -12,10 +12,12 @@ import {
 } from '../postgres/scratch/scratch.js'
 import type {StorageProvider} from '../storage/provider.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
+import {withNotices} from './notices.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {
   databaseName,
+  factsOf,
   openContext,
   openDatabase,
   openStore,
@@ -63,13 +65,17 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
     const named = backup === undefined ? undefined : splitBackupName(backup)
     const context = await openContext(options, {'test-database-url': options.testDatabaseUrl})
     const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
-    return usingStores([store], async () => {
-      const catalog = await readCatalog(store, catalogCache(context, store))
-      const whose = {of: options.of, preferring: await databaseName(context)}
-      const chosen = chooseBackups(catalog, {...options, ...whose}, named?.name, store)
-      const results = await verifyChosen(chosen, context, options)
-      return {destination: store.describe(), verdict: worst(results), results}
-    })
+    const {notifications} = context.settings
+    const facts = {...(await factsOf(context, [store.describe()])), failure: verificationError}
+    return usingStores([store], () =>
+      withNotices('verify', {...context, notifications}, facts, async () => {
+        const catalog = await readCatalog(store, catalogCache(context, store))
+        const whose = {of: options.of, preferring: await databaseName(context)}
+        const chosen = chooseBackups(catalog, {...options, ...whose}, named?.name, store)
+        const results = await verifyChosen(chosen, context, options)
+        return {destination: store.describe(), verdict: worst(results), results}
+      }),
+    )
   })
 }
 

@@ -12,7 +12,7 @@ let place: RestorePlace
 let folder: string
 beforeAll(async () => {
   place = await openRestorePlace()
-  await place.server.psql(noise(30_000), 'shop')
+  await place.server.psql(noise(40_000), 'shop')
   folder = await mkdtemp(join(tmpdir(), 'clouds-'))
 })
 afterAll(async () => {

@@ -37,7 +37,7 @@ let place: RestorePlace
 let folder: string
 beforeAll(async () => {
   place = await openRestorePlace()
-  await place.server.psql(noise(24_000), 'shop')
+  await place.server.psql(noise(40_000), 'shop')
   folder = await mkdtemp(join(tmpdir(), 'cloud-faults-'))
 })
 afterAll(async () => {

@@ -209,7 +209,7 @@ describe('what is in the config file', () => {
   test.each([
     ['backup-dir: x', 'unknown key "backup-dir" (did you mean "backupDir"?)'],
     ['formt: custom', 'unknown key "formt" (did you mean "format"?)'],
-    ['databases: {}', 'unknown key "databases"'],
+    ['databasez: {}', 'unknown key "databasez" (did you mean "databases"?)'],
     ['zzz: 1', 'unknown key "zzz".'],
     ['retentionDays: soon', 'retentionDays: '],
     ['retentionDays: 0', 'retentionDays: '],

@@ -46,6 +46,8 @@ export async function openRoundTrip({pgBin: chosen, ...request}: RoundTripReques
   const tools = await toolsForDump(server.major, {env, pgBin})
   const known = new Map<string, ComparableDump>()
   const warnings: string[] = []
+  /** Backups of several databases lie in one place here. */
+  let last: string | undefined
   const dump = async (database: string) => comparableDump(tools, await server.describe(database))
   const run = {
     env,
@@ -58,7 +60,9 @@ export async function openRoundTrip({pgBin: chosen, ...request}: RoundTripReques
     warnings,
     backups: join(folder, 'backups'),
     async backUp(source, options = {}) {
-      return (await takeBackup({...run, databaseUrl: server.url(source), ...options})).backup
+      const {backup} = await takeBackup({...run, databaseUrl: server.url(source), ...options})
+      last = backup.database.name
+      return backup
     },
     async verify(options = {}) {
       const {results} = await verifyBackups({
@@ -73,7 +77,15 @@ export async function openRoundTrip({pgBin: chosen, ...request}: RoundTripReques
     async restoreInto(target, options = {}) {
       warnings.length = 0
       const databaseUrl = target.includes('://') ? target : server.url(target)
-      await restoreBackup({...run, databaseUrl, latest: true, force: true, verify: true, ...options})
+      await restoreBackup({
+        ...run,
+        databaseUrl,
+        latest: true,
+        of: last,
+        force: true,
+        verify: true,
+        ...options,
+      })
     },
     async differences(source, copy) {
       const original = known.get(source) ?? (await dump(source))

@@ -19,7 +19,7 @@ export interface SendRequest {
 }
 
 /** Cleaning up does not keep a user waiting who has pressed Ctrl-C. */
-const cleanUpMs = 15_000
+const cleanUpMs = 8_000
 
 /**
  * Stores what a stream gives: in one request where it is small, else in parts, several at a time, while the next is

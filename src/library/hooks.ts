@@ -1,0 +1,234 @@
+import type {Events} from '../engine/events.js'
+import {summaryOf} from '../notify/summaries.js'
+import {longestTimeoutMs, parseDuration} from '../support/duration.js'
+import {DbbakError, messageOf} from '../support/errors.js'
+import {hideSecretValues} from './notices.js'
+import {redactSecrets} from './redaction.js'
+import {runHook, type HookCommand, type HookEnding} from './run-hook.js'
+
+/** A text is run by the shell; a list is a program and its arguments. */
+export type Hook = HookCommand | {run: HookCommand; timeout?: string | undefined}
+
+/** The `hooks` of a config file. */
+export interface HooksConfig {
+  beforeBackup?: Hook | undefined
+  afterBackup?: Hook | undefined
+  beforeRestore?: Hook | undefined
+  afterRestore?: Hook | undefined
+}
+
+export interface HookContext {
+  env: Record<string, string | undefined>
+  /** Where hooks run; the process's own folder by default. */
+  cwd?: string | undefined
+  hooks?: HooksConfig | undefined
+  events: Events
+  signal: AbortSignal
+}
+
+export interface HookFacts<T> {
+  database?: {host: string; name: string} | undefined
+  backupId?: string | undefined
+  destinations?: string[] | undefined
+  /** Why the work counts as failed although it came to a result. */
+  failure?: ((result: T) => unknown) | undefined
+  /** A rehearsal that changes nothing: no hook runs. */
+  dryRun?: boolean | undefined
+}
+
+export type HookedKind = 'backup' | 'restore'
+
+const names = {
+  backup: {before: 'beforeBackup', after: 'afterBackup'},
+  restore: {before: 'beforeRestore', after: 'afterRestore'},
+} as const
+
+/** What a failed hook before it makes of the command: nothing was done yet. */
+const exitCodes = {backup: 4, restore: 3} as const
+
+const defaultTimeout = '10min'
+/** So long a hook may take that runs after an interruption: somebody waits. */
+const interruptedLimitMs = 10_000
+
+/**
+ * Does some work between its hooks. A hook before it that fails stops the work before anything is done, and the hook
+ * after it does not run. The hook after it runs whatever became of the work, with the result on its stdin; when it
+ * fails, that is a warning.
+ * @throws DbbakError HOOK_FAILED; what the work throws; the signal's reason
+ */
+export async function withHooks<T>(
+  kind: HookedKind,
+  context: HookContext,
+  facts: HookFacts<T>,
+  operation: () => Promise<T>,
+): Promise<T> {
+  if (facts.dryRun) return operation()
+  const {before, after} = names[kind]
+  const [beforeHook, afterHook] = [before, after].map((name) => parseHook(name, context.hooks?.[name]))
+  if (beforeHook) await runBefore(beforeHook, kind, context, facts)
+  if (!afterHook) return operation()
+  let result: T
+  try {
+    result = await operation()
+  } catch (error) {
+    await runAfter(afterHook, kind, context, facts, {
+      error: context.signal.aborted ? echoed(error, context) : error,
+    })
+    throw error
+  }
+  await runAfter(afterHook, kind, context, facts, {result, error: facts.failure?.(result)})
+  return result
+}
+
+/** After an interruption almost every error is only its echo; a rollback that failed is not. */
+function echoed(error: unknown, {signal}: HookContext): unknown {
+  if (error instanceof DbbakError && error.code === 'ROLLBACK_FAILED') return error
+  return signal.reason instanceof DbbakError ? signal.reason : error
+}
+
+interface ParsedHook {
+  name: keyof HooksConfig
+  command: HookCommand
+  timeoutMs: number
+}
+
+/** Read before anything is done, the hook that runs last too. */
+function parseHook(name: keyof HooksConfig, hook: Hook | undefined): ParsedHook | undefined {
+  if (hook === undefined) return undefined
+  const {run, timeout = defaultTimeout} = typeof hook === 'string' || Array.isArray(hook) ? {run: hook} : hook
+  return {name, command: run, timeoutMs: parseTimeout(timeout, `hooks.${name}.timeout`)}
+}
+
+function parseTimeout(timeout: string, place: string): number {
+  try {
+    return parseDuration(timeout, place, longestTimeoutMs)
+  } catch (error) {
+    throw new DbbakError('CONFIG_INVALID', messageOf(error), {suggestions: [`For example: ${place}: 30s`]})
+  }
+}
+
+async function runBefore<T>(
+  hook: ParsedHook,
+  kind: HookedKind,
+  context: HookContext,
+  facts: HookFacts<T>,
+): Promise<void> {
+  context.signal.throwIfAborted()
+  const ending = await run(hook, context, variablesOf(hook.name, kind, facts), undefined, context.signal)
+  if (ending.how === 'succeeded') return
+  context.signal.throwIfAborted()
+  throw new DbbakError(
+    'HOOK_FAILED',
+    `The ${kind} was not begun: the hook ${hook.name} ${words(ending, hook, context)}.`,
+    {
+      suggestions: [
+        `See what it says: dbbak ${kind} --verbose`,
+        `Mend the command at hooks.${hook.name} in the config file, or remove it`,
+      ],
+      details: {hook: hook.name},
+    },
+  ).during(exitCodes[kind])
+}
+
+/** Never throws: what is done is done. */
+async function runAfter<T>(
+  hook: ParsedHook,
+  kind: HookedKind,
+  context: HookContext,
+  facts: HookFacts<T>,
+  became: {result?: T; error?: unknown},
+): Promise<void> {
+  const failed = became.error !== undefined && became.error !== null
+  try {
+    const wasInterrupted = context.signal.aborted
+    const timeoutMs = wasInterrupted ? Math.min(hook.timeoutMs, interruptedLimitMs) : hook.timeoutMs
+    const signal = wasInterrupted ? new AbortController().signal : context.signal
+    const document = documentOf(became, context)
+    const variables = {
+      ...variablesOf(hook.name, kind, facts, document),
+      DBBAK_OUTCOME: failed ? 'failure' : 'success',
+      ...(failed ? {DBBAK_ERROR_CODE: errorOf(became.error, context).code} : {}),
+    }
+    const ending = await run({...hook, timeoutMs}, context, variables, JSON.stringify(document), signal)
+    if (ending.how === 'succeeded') return
+    warn(hook, context, words(ending, {...hook, timeoutMs}, context))
+  } catch (error) {
+    warn(hook, context, `could not be run: ${redactSecrets(messageOf(error)).replace(/\.$/, '')}`)
+  }
+}
+
+function warn({name}: ParsedHook, {events}: HookContext, what: string): void {
+  events.warning?.({code: 'HOOK_FAILED', message: `The hook ${name} ${what}.`})
+}
+
+function run(
+  {name, command, timeoutMs}: ParsedHook,
+  {env, cwd, events}: HookContext,
+  variables: Record<string, string>,
+  input: string | undefined,
+  signal: AbortSignal,
+): Promise<HookEnding> {
+  events.detail?.(`${name}: begins`)
+  return runHook(command, {
+    env: {...env, ...variables},
+    cwd,
+    input,
+    timeoutMs,
+    signal,
+    onLine: (line) => events.detail?.(`${name}: ${hideSecretValues(line, env)}`),
+  })
+}
+
+function words(ending: HookEnding, {timeoutMs}: ParsedHook, {env}: HookContext): string {
+  const said = redactSecrets(hideSecretValues(ending.lastLine ?? '', env))
+    .slice(0, 300)
+    .replace(/[.\s]+$/, '')
+  const how = {
+    succeeded: 'succeeded',
+    failed: `ended with exit code ${ending.exitCode}`,
+    killed: `was killed by ${ending.signal}`,
+    'not-started': `could not be started (${ending.reason})`,
+    'timed-out': `was ended after ${timeoutMs / 1000} s, its time limit`,
+    aborted: 'was ended by the interruption',
+  }[ending.how]
+  return said === '' ? how : `${how}: ${said}`
+}
+
+/** No password is among them. */
+function variablesOf<T>(
+  name: keyof HooksConfig,
+  kind: HookedKind,
+  {database, backupId, destinations}: HookFacts<T>,
+  document: unknown = {},
+): Record<string, string> {
+  const told = summaryOf(kind, document)
+  const about = database ?? told.database
+  const {backup} = document as {backup?: {id?: unknown}}
+  const found = {
+    DBBAK_HOOK: name,
+    DBBAK_EVENT: kind,
+    DBBAK_DATABASE: about?.name,
+    DBBAK_HOST: about?.host,
+    DBBAK_BACKUP_ID: backup?.id ?? backupId,
+    DBBAK_DESTINATIONS: (destinations ?? told.destinations).map(redactSecrets).join('\n') || undefined,
+  }
+  return Object.fromEntries(
+    Object.entries(found).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+  )
+}
+
+/** What --json prints. */
+function documentOf({result, error}: {result?: unknown; error?: unknown}, context: HookContext): object {
+  const held = error instanceof DbbakError ? error.details?.document : undefined
+  const document: object = {...(result ?? held ?? {})}
+  return error === undefined || error === null ? document : {...document, error: errorOf(error, context)}
+}
+
+function errorOf(error: unknown, {env}: HookContext) {
+  if (error instanceof DbbakError) {
+    const {code, message, suggestions, exitCode} = error
+    return {code, message: redactSecrets(message), suggestions: suggestions.map(redactSecrets), exitCode}
+  }
+  const message = hideSecretValues(redactSecrets(messageOf(error)), env)
+  return {code: 'INTERNAL', message, suggestions: [], exitCode: 1}
+}

@@ -1,0 +1,237 @@
+import {randomUUID} from 'node:crypto'
+import {hostname} from 'node:os'
+import {setTimeout as sleep} from 'node:timers/promises'
+import type {Events} from '../engine/events.js'
+import type {Channel, Environment} from '../notify/channel.js'
+import {channelsOf} from '../notify/channels.js'
+import type {NotificationsConfig} from '../notify/config.js'
+import type {Notice, NoticeError, NoticeEvent} from '../notify/notice.js'
+import {interruptedLimitMs, notify, type Delivery} from '../notify/notify.js'
+import {runUrlOf} from '../notify/run-url.js'
+import {summaryOf, type Summary} from '../notify/summaries.js'
+import type {Clock} from '../support/clock.js'
+import {DbbakError, messageOf} from '../support/errors.js'
+import {mask, redactSecrets} from './redaction.js'
+
+/** What the sending of notices needs of a context. */
+export interface NoticeContext {
+  env: Environment
+  /** The `notifications` of the config file. */
+  notifications?: NotificationsConfig | undefined
+  events: Events
+  clock: Clock
+  signal: AbortSignal
+}
+
+/** What is known before the work begins. Runs of the same work must give the same: incidents are told apart by it. */
+export interface NoticeFacts<T> {
+  database?: {host: string; name: string} | undefined
+  destinations?: string[] | undefined
+  /** Why the work counts as failed although it came to a result. */
+  failure?: ((result: T) => unknown) | undefined
+  /** A rehearsal that changes nothing: nobody is told. */
+  dryRun?: boolean | undefined
+}
+
+/**
+ * Does some work and tells the channels how it went: that it begins (pings), then that it succeeded or failed. What
+ * becomes of the notices never changes what becomes of the work; a channel that could not be told is a warning.
+ * @throws DbbakError CONFIG_INVALID before the work begins; what the work throws
+ */
+export async function withNotices<T>(
+  event: NoticeEvent,
+  context: NoticeContext,
+  facts: NoticeFacts<T>,
+  operation: () => Promise<T>,
+): Promise<T> {
+  const channels = facts.dryRun ? [] : channelsOf(context.notifications, context.env)
+  if (channels.length === 0) return operation()
+  const run = new NoticedRun<T>(event, context, facts, channels)
+  run.begin()
+  let result: T
+  try {
+    result = await operation()
+  } catch (error) {
+    await run.failed(error)
+    throw error
+  }
+  await run.ended(result)
+  return result
+}
+
+/** After an interruption, so much of the time for the notice of it may be lost to the one of the beginning. */
+const beginningLimitMs = 1000
+
+class NoticedRun<T> {
+  private readonly runId = randomUUID()
+  private readonly startMs = performance.now()
+  private beginning: Promise<void> = Promise.resolve()
+
+  constructor(
+    private readonly event: NoticeEvent,
+    private readonly context: NoticeContext,
+    private readonly facts: NoticeFacts<T>,
+    private readonly channels: Channel[],
+  ) {}
+
+  /** Does not wait: a monitor that is slow to answer must not delay a backup. */
+  begin(): void {
+    this.beginning = this.deliver(this.channels, () => ({...this.common(), outcome: 'start'}))
+  }
+
+  async ended(result: T): Promise<void> {
+    const failure = this.facts.failure?.(result)
+    if (failure !== undefined && failure !== null) return this.failed(failure, result)
+    await this.send(this.channels, () => ({...this.common(result), ...this.took(), outcome: 'success'}))
+  }
+
+  async failed(thrown: unknown, result?: unknown): Promise<void> {
+    const error = endingOf(thrown, this.context.signal)
+    const document = result ?? (thrown instanceof DbbakError ? thrown.details?.document : undefined)
+    // Whoever says no when asked knows; only a monitor that was told of the beginning waits for an end.
+    const isChoice = error instanceof DbbakError && error.code === 'CANCELLED'
+    const start = {...this.common(), outcome: 'start'} as const
+    const channels = isChoice ? this.channels.filter((channel) => channel.wants(start)) : this.channels
+    await this.send(channels, () => ({
+      ...this.common(document),
+      ...this.took(),
+      outcome: 'failure',
+      error: noticeError(error, this.context.env),
+    }))
+  }
+
+  private common(document?: unknown): Omit<Notice, 'outcome'> {
+    const {database, destinations = []} = this.facts
+    const summary = redacted(summaryOf(this.event, document))
+    return {
+      ...noticeBase(this.event, this.context),
+      runId: this.runId,
+      subject: subjectOf(this.facts),
+      database: database ?? summary.database,
+      destinations: summary.destinations.length > 0 ? summary.destinations : destinations.map(redactSecrets),
+      facts: summary.facts,
+      figures: summary.figures,
+    }
+  }
+
+  private took(): {durationMs: number} {
+    return {durationMs: Math.round(performance.now() - this.startMs)}
+  }
+
+  /** After the beginning was told: a monitor would take the order for the order of things. */
+  private async send(channels: Channel[], compose: () => Notice): Promise<void> {
+    if (!this.context.signal.aborted) await this.beginning
+    else await Promise.race([this.beginning, sleep(beginningLimitMs, undefined, {ref: false})])
+    await this.deliver(channels, compose)
+  }
+
+  private async deliver(channels: Channel[], compose: () => Notice): Promise<void> {
+    try {
+      const {env, signal} = this.context
+      const limits = {interruptedLimitMs: interruptedLimitMs - beginningLimitMs}
+      warnOf(await notify(compose(), channels, {env, signal, ...limits}), this.context.events)
+    } catch {
+      const message = 'The notice of how it went could not be written.'
+      this.context.events.warning?.({code: 'NOTIFICATION_FAILED', message})
+    }
+  }
+}
+
+function warnOf(deliveries: Delivery[], events: Events): void {
+  for (const {channel, status, reason} of deliveries) {
+    if (status === 'sent') events.detail?.(`Told ${channel}.`)
+    else {
+      const message = `A notice did not get through to ${channel}: ${reason}.`
+      events.warning?.({code: 'NOTIFICATION_FAILED', message})
+    }
+  }
+}
+
+function noticeBase(event: NoticeEvent, {env, clock}: Pick<NoticeContext, 'env' | 'clock'>) {
+  return {
+    id: randomUUID(),
+    event,
+    at: clock.now().toISOString(),
+    machine: hostname(),
+    runUrl: runUrlOf(env),
+  }
+}
+
+/** The database where it is known, else the places. */
+function subjectOf({database, destinations = []}: NoticeFacts<never>): string {
+  if (database !== undefined) return `${database.host}/${database.name}`
+  return [...destinations].map(redactSecrets).sort().join(' ')
+}
+
+/** After an interruption almost every error is only its echo; a rollback that failed is not. */
+function endingOf(thrown: unknown, signal: AbortSignal): unknown {
+  if (!signal.aborted || (thrown instanceof DbbakError && thrown.code === 'ROLLBACK_FAILED')) return thrown
+  return signal.reason instanceof DbbakError
+    ? signal.reason
+    : new DbbakError('INTERRUPTED', 'Interrupted: what was under way was stopped and cleaned up.')
+}
+
+function noticeError(error: unknown, env: Environment): NoticeError {
+  if (error instanceof DbbakError) {
+    const {code, message, suggestions, exitCode} = error
+    return {code, message: redactSecrets(message), suggestions: suggestions.map(redactSecrets), exitCode}
+  }
+  // Nobody wrote this message with readers in mind: it may hold anything.
+  const message = hideSecretValues(redactSecrets(messageOf(error)), env)
+  return {code: 'INTERNAL', message, suggestions: ['Run it again with --verbose.'], exitCode: 1}
+}
+
+/** Masks the values of variables that hold secrets by their name. */
+export function hideSecretValues(text: string, env: Environment): string {
+  return Object.entries(env).reduce(
+    (hidden, [name, value]) =>
+      value !== undefined && value.length >= 4 && secretName.test(name)
+        ? hidden.replaceAll(value, mask)
+        : hidden,
+    text,
+  )
+}
+
+const secretName =
+  /PASS|SECRET|TOKEN|_KEY|CREDENTIAL|CONNECTION_STRING|DATABASE_URL|WEBHOOK_URL|SMTP_URL|PING_URL/
+
+function redacted(summary: Summary): Summary {
+  const {facts, destinations} = summary
+  return {
+    ...summary,
+    destinations: destinations.map(redactSecrets),
+    facts: facts.map(({label, value}) => ({label: redactSecrets(label), value: redactSecrets(value)})),
+  }
+}
+
+/** How a channel took a test. */
+export interface ChannelTest {
+  channel: string
+  status: 'sent' | 'failed'
+  reason?: string
+  durationMs: number
+}
+
+/**
+ * Sends a test to every channel, whatever it listens to: pages nobody for long (an incident is opened and closed at
+ * once), and leaves the state of checks alone.
+ * @throws DbbakError CONFIG_INVALID
+ */
+export async function testNotifications(
+  context: Pick<NoticeContext, 'env' | 'notifications' | 'clock' | 'signal'>,
+): Promise<ChannelTest[]> {
+  const {env, notifications, signal} = context
+  const id = randomUUID()
+  const notice: Notice = {
+    ...noticeBase('backup', context),
+    id,
+    runId: id,
+    outcome: 'success',
+    subject: 'test',
+    destinations: [],
+    facts: [],
+    figures: {},
+    isTest: true,
+  }
+  return notify(notice, channelsOf(notifications, env), {env, signal})
+}

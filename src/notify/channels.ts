@@ -1,0 +1,208 @@
+import {DbbakError} from '../support/errors.js'
+import {isChosen, type Channel, type ChannelKind, type Choice, type Environment} from './channel.js'
+import type {ChannelConfig, NotificationsConfig} from './config.js'
+import {mailServerOf} from './mail-server.js'
+import {noticeEvents, noticeOutcomes, type Notice, type NoticeEvent, type NoticeOutcome} from './notice.js'
+
+/** Where a channel's settings stand, for messages: the variables' names, or a place in the config file. */
+interface Found {
+  config: ChannelConfig
+  place: (key: string) => string
+}
+
+/**
+ * The channels of the config file and of the environment. The variables of one kind stand in for all channels of that
+ * kind in the file.
+ * @throws DbbakError CONFIG_INVALID for what is wrong, never with a value: most of them are secrets
+ */
+export function channelsOf(config: NotificationsConfig | undefined, env: Environment): Channel[] {
+  const fromEnvironment = channelsInEnvironment(env)
+  const replaced = new Set(fromEnvironment.map(({config: {type}}) => type))
+  const fromFile = (config ?? [])
+    .map((channel, index): Found => ({config: channel, place: (key) => `notifications.${index}.${key}`}))
+    .filter(({config: {type}}) => !replaced.has(type))
+  const found = [...fromFile, ...fromEnvironment]
+  const defaultOn = listOf(noticeOutcomes, env.DBBAK_NOTIFY_ON, 'DBBAK_NOTIFY_ON')
+  return found.map((one, index) => open(one, nameOf(one, found.slice(0, index)), defaultOn))
+}
+
+/** By its kind, numbered from the second on, unless it was given a name. */
+function nameOf({config: {type, name}}: Found, before: Found[]): string {
+  if (name !== undefined) return name
+  const alike = before.filter((one) => one.config.type === type && one.config.name === undefined).length
+  return alike === 0 ? type : `${type} ${alike + 1}`
+}
+
+function channelsInEnvironment(env: Environment): Found[] {
+  const {
+    DBBAK_SLACK_WEBHOOK_URL: slack,
+    DBBAK_DISCORD_WEBHOOK_URL: discord,
+    DBBAK_PAGERDUTY_ROUTING_KEY: routingKey,
+    DBBAK_SMTP_URL: smtpUrl,
+    DBBAK_WEBHOOK_URL: webhook,
+    DBBAK_PING_URL: ping,
+  } = env
+  const events = listOf(noticeEvents, env.DBBAK_NOTIFY_EVENTS, 'DBBAK_NOTIFY_EVENTS')
+  const found: Found[] = []
+  const add = (config: ChannelConfig, variables: Record<string, string>) =>
+    found.push({config: {...config, events}, place: (key) => variables[key] ?? key})
+  if (slack) add({type: 'slack', url: slack}, {url: 'DBBAK_SLACK_WEBHOOK_URL'})
+  if (discord) add({type: 'discord', url: discord}, {url: 'DBBAK_DISCORD_WEBHOOK_URL'})
+  if (routingKey)
+    add(
+      {type: 'pagerduty', routingKey, url: env.DBBAK_PAGERDUTY_URL || undefined},
+      {routingKey: 'DBBAK_PAGERDUTY_ROUTING_KEY', url: 'DBBAK_PAGERDUTY_URL'},
+    )
+  if (smtpUrl)
+    add(
+      {type: 'email', smtpUrl, from: env.DBBAK_MAIL_FROM ?? '', to: addresses(env.DBBAK_MAIL_TO)},
+      {smtpUrl: 'DBBAK_SMTP_URL', from: 'DBBAK_MAIL_FROM', to: 'DBBAK_MAIL_TO'},
+    )
+  if (webhook)
+    add(
+      {type: 'webhook', url: webhook, secret: env.DBBAK_WEBHOOK_SECRET || undefined},
+      {url: 'DBBAK_WEBHOOK_URL', secret: 'DBBAK_WEBHOOK_SECRET'},
+    )
+  if (ping) add({type: 'ping', url: ping}, {url: 'DBBAK_PING_URL'})
+  return found
+}
+
+const addresses = (text = ''): string[] =>
+  text
+    .split(',')
+    .map((one) => one.trim())
+    .filter(Boolean)
+
+function listOf<T extends string>(known: readonly T[], text: string | undefined, variable: string) {
+  if (!text) return undefined
+  const names = text.split(',').map((name) => name.trim())
+  const all = new Set<string>(known)
+  if (names.every((name) => all.has(name))) return names as T[]
+  throw invalid(variable, `takes ${known.join(', ')}, with commas between`)
+}
+
+const defaults: Record<ChannelKind, Choice> = {
+  slack: {on: ['failure'], events: noticeEvents},
+  discord: {on: ['failure'], events: noticeEvents},
+  email: {on: ['failure'], events: noticeEvents},
+  webhook: {on: ['success', 'failure'], events: noticeEvents},
+  // A success closes the incident that a failure opened.
+  pagerduty: {on: ['success', 'failure'], events: noticeEvents},
+  ping: {on: noticeOutcomes, events: noticeEvents},
+}
+
+/**
+ * A check watches over the taking of backups. Fed by every command it would stay green while none is taken any more;
+ * but what went wrong beside (`backup --verify`) is for it too. A restore is another matter.
+ */
+function concernsBackups({outcome, event}: Notice): boolean {
+  return outcome === 'failure' ? event !== 'restore' : event === 'backup'
+}
+
+/** Where DBBAK_NOTIFY_ON would break what the channel is for. */
+const hasFixedOutcomes = (kind: ChannelKind) => kind === 'ping' || kind === 'pagerduty'
+
+function open({config, place}: Found, name: string, defaultOn: NoticeOutcome[] | undefined): Channel {
+  const {type: kind} = config
+  const otherwise = defaults[kind]
+  const on: readonly NoticeOutcome[] =
+    ('on' in config ? config.on : undefined) ??
+    (hasFixedOutcomes(kind) ? undefined : defaultOn) ??
+    otherwise.on
+  const events: readonly NoticeEvent[] = config.events ?? otherwise.events
+  const isOwnChoice = kind !== 'ping' || config.events !== undefined
+  return {
+    name,
+    kind,
+    wants: (notice) =>
+      isChosen({on, events}, notice) && (isOwnChoice || notice.isTest === true || concernsBackups(notice)),
+    send: senderOf(config, place),
+  }
+}
+
+/** Settings are checked now, before anything is done; the code that sends is loaded when there is something to send. */
+function senderOf(config: ChannelConfig, place: Found['place']): Channel['send'] {
+  switch (config.type) {
+    case 'slack': {
+      const url = httpUrl(config.url, place('url'))
+      return async (...what) => (await import('./slack.js')).sendToSlack(url, ...what)
+    }
+    case 'discord': {
+      const url = httpUrl(config.url, place('url'))
+      return async (...what) => (await import('./discord.js')).sendToDiscord(url, ...what)
+    }
+    case 'pagerduty': {
+      const access = {
+        routingKey: routingKeyOf(config.routingKey, place('routingKey')),
+        severity: config.severity,
+        url: httpUrl(config.url ?? pagerdutyUrl, place('url')),
+      }
+      return async (...what) => (await import('./pagerduty.js')).sendToPagerduty(access, ...what)
+    }
+    case 'email': {
+      const server = mailServerOf(config.smtpUrl)
+      if (typeof server === 'string') throw invalid(place('smtpUrl'), server)
+      const access = {
+        server,
+        from: address(config.from, place('from')),
+        to: config.to.map((to) => address(to, place('to'))),
+      }
+      if (access.to.length === 0) throw invalid(place('to'), 'names nobody')
+      return async (...what) => (await import('./email.js')).sendMail(access, ...what)
+    }
+    case 'webhook': {
+      const access = {
+        url: httpUrl(config.url, place('url')),
+        secret: secretOf(config.secret, place('secret')),
+        headers: headersOf(config.headers, place('headers')),
+      }
+      return async (...what) => (await import('./webhook.js')).sendToWebhook(access, ...what)
+    }
+    case 'ping': {
+      const url = httpUrl(config.url, place('url'))
+      return async (...what) => (await import('./ping.js')).sendPing(url, ...what)
+    }
+  }
+}
+
+/** For the EU it is https://events.eu.pagerduty.com/v2/enqueue. */
+const pagerdutyUrl = 'https://events.pagerduty.com/v2/enqueue'
+
+function httpUrl(text: string, place: string): string {
+  const url = URL.parse(text.trim())
+  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url.href
+  throw invalid(place, 'is not a URL that begins with https:// or http://')
+}
+
+function routingKeyOf(text: string, place: string): string {
+  if (/^[\w-]{20,64}$/.test(text.trim())) return text.trim()
+  throw invalid(place, 'is not an integration key of the Events API v2, which has 32 letters and digits')
+}
+
+function secretOf(secret: string | undefined, place: string): string | undefined {
+  if (secret?.startsWith('whsec_') && !/^whsec_[A-Za-z0-9+/]+={0,2}$/.test(secret))
+    throw invalid(place, 'begins with whsec_, so the rest must be base64')
+  return secret
+}
+
+function headersOf(headers: Record<string, string> | undefined, place: string) {
+  for (const [name, value] of Object.entries(headers ?? {}))
+    if (!/^[!#$%&'*+.^_`|~\w-]+$/.test(name) || !/^[\t\x20-\x7e]*$/.test(value))
+      throw invalid(place, 'holds a name or a value that no HTTP header can have')
+  return (
+    headers && Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
+  )
+}
+
+/** `backup@example.com` or `Backups <backup@example.com>`. */
+function address(text: string, place: string): string {
+  if (/^(?:[^<>@\r\n]*<[^<>@\s]+@[^<>@\s]+>|[^<>@\s,]+@[^<>@\s,]+)$/.test(text.trim())) return text.trim()
+  throw invalid(place, text === '' ? 'is not set' : 'is not a mail address')
+}
+
+function invalid(place: string, what: string): DbbakError {
+  return new DbbakError('CONFIG_INVALID', `The notifications cannot be set up: ${place} ${what}.`, {
+    suggestions: [`Correct ${place}, then try it: dbbak doctor --notify`],
+    details: {place},
+  })
+}

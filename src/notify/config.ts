@@ -1,0 +1,32 @@
+import type {NoticeEvent, NoticeOutcome} from './notice.js'
+import type {Severity} from './pagerduty.js'
+
+interface Named {
+  /** What messages call it, instead of its kind. */
+  name?: string | undefined
+  events?: NoticeEvent[] | undefined
+}
+
+interface Chosen extends Named {
+  on?: NoticeOutcome[] | undefined
+}
+
+export type ChannelConfig =
+  | ({type: 'slack' | 'discord'; url: string} & Chosen)
+  | ({
+      type: 'pagerduty'
+      routingKey: string
+      severity?: Severity | undefined
+      url?: string | undefined
+    } & Named)
+  | ({type: 'email'; smtpUrl: string; from: string; to: string[]} & Chosen)
+  | ({
+      type: 'webhook'
+      url: string
+      secret?: string | undefined
+      headers?: Record<string, string> | undefined
+    } & Chosen)
+  | ({type: 'ping'; url: string} & Chosen)
+
+/** The `notifications` of a config file. */
+export type NotificationsConfig = ChannelConfig[]
