@@ -102,7 +102,8 @@ interface Fault {
 async function holds(what: string, {strategy, exitCodes, strike, format: only}: Fault): Promise<void> {
   const tally: Record<string, number> = {}
   let hits = 0
-  for (let run = 0; run < runs; run++) {
+  // A random moment may be one in which there is nothing to hit: more runs then, so that something is tried.
+  for (let run = 0; run < runs || (hits <= runs / 4 && run < 3 * runs); run++) {
     const format = only ?? formats[run % formats.length]
     const running = startRestore(strategy, format)
     if (only === undefined) {

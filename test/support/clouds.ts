@@ -25,13 +25,21 @@ interface CloudKind {
   name: string
   need: Need
   missing: () => string | undefined
+  /** Why a server that is killed may lose what it said it had stored. */
+  forgets?: string
   /** @param own one that nobody else uses, to be paused and killed */
   open: (own?: boolean) => Promise<Cloud>
 }
 
 export const clouds: CloudKind[] = [
   {name: 'S3', need: 's3', missing: missingS3Server, open: openS3},
-  {name: 'Azure', need: 'azure', missing: missingAzureServer, open: openAzure},
+  {
+    name: 'Azure',
+    need: 'azure',
+    missing: missingAzureServer,
+    forgets: 'Azurite writes every few seconds only',
+    open: openAzure,
+  },
   {name: 'GCS', need: 'gcs', missing: () => undefined, open: openGcs},
 ]
 
