@@ -14,7 +14,7 @@ import {htmlReport, type DrillRecord} from '../report/status-html.js'
 import {prometheusText} from '../report/status-prometheus.js'
 import {parseDestination} from '../storage/open-provider.js'
 import {parseDuration} from '../support/duration.js'
-import {DbbakError, messageOf, systemCode, type ErrorCode} from '../support/errors.js'
+import {DbbakError, messageOf, systemCode} from '../support/errors.js'
 import {shellWord} from '../support/shell.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {
@@ -139,10 +139,10 @@ export function statusError(result: StatusResult): DbbakError | undefined {
   const suggestions = result.findings.flatMap(({severity, suggestion}) =>
     severity === 'info' || suggestion === undefined ? [] : [suggestion],
   )
-  return new DbbakError('STATUS_UNHEALTHY' as ErrorCode, `Not healthy: ${counted} (${codes.join(', ')}).`, {
+  return new DbbakError('STATUS_UNHEALTHY', `Not healthy: ${counted} (${codes.join(', ')}).`, {
     suggestions: [...new Set(suggestions)].slice(0, 4),
     details: {document: result},
-  }).during(10)
+  })
 }
 
 function limitsOf(options: StatusOptions): StatusLimits {

@@ -17,7 +17,7 @@ const records = {
   passed: {level: 'restore', verdict: 'passed'},
   failed: {level: 'archive', verdict: 'failed'},
   checksum: {level: 'checksum', verdict: 'passed'},
-}
+} as const
 
 export function backupAt({
   at,

@@ -11,7 +11,7 @@ import {archiveFiles, fetchFolder, type FolderCopy, type LocalCopy} from './fetc
 /** Where a backup lies. */
 export interface StoredBackup {
   store: StorageProvider
-  entry: Pick<CatalogEntry, 'manifest' | 'archive'>
+  entry: Pick<CatalogEntry, 'manifest' | 'archive'> & Partial<Pick<CatalogEntry, 'verification'>>
   /** What all steps of one operation share, where they need the files locally: see `withOneCopy`. */
   copy?: FolderCopy
 }

@@ -1,3 +1,4 @@
+import {hasPassedRestoreTest, type VerificationRecord} from '../verify/verification-record.js'
 import {checkPolicy, type RetentionPolicy} from './policy.js'
 import {periodsIn, type Period, type Periods} from './periods.js'
 
@@ -11,7 +12,7 @@ export interface RetentionBackup {
   /** Of the snapshot, in milliseconds since 1970. */
   snapshotMs: number
   /** Its newest result, if it was ever verified. */
-  verification: {level: string; verdict: string} | null
+  verification: Pick<VerificationRecord, 'level' | 'verdict' | 'restoredAt'> | null
   /** What part of the database it holds, in any words that are the same for the same part; null for all of it. */
   part: string | null
 }
@@ -136,9 +137,7 @@ function applyRules<B extends RetentionBackup>(backups: B[], rules: Rules<B>): v
   }
   keepLastOnes(backups, keepLast, rules)
   for (const [period, count] of periodRules(policy)) keepPeriods(backups, period, count, rules)
-  const passed = backups.filter(
-    ({verification}) => verification?.level === 'restore' && verification.verdict === 'passed',
-  )
+  const passed = backups.filter(({verification}) => hasPassedRestoreTest(verification))
   for (const [index, backup] of passed.entries()) {
     if (index < keepVerified) keep(backup, `${newestSo(keepVerified)} that passed a restore test`)
     else if (keepVerified > 0)

@@ -1,6 +1,10 @@
 import {snapshotMs, type CatalogEntry} from '../catalog.js'
 import type {Manifest} from '../manifest.js'
-import type {VerificationLevel, VerificationRecord} from '../verify/verification-record.js'
+import {
+  hasPassedRestoreTest,
+  type VerificationLevel,
+  type VerificationRecord,
+} from '../verify/verification-record.js'
 
 export interface BackupFacts {
   id: string
@@ -88,8 +92,7 @@ export const rowsOf = ({content}: Manifest): number | null =>
   content.level === 'none' ? null : content.rowCount
 
 /** It was restored, and held what its manifest says. */
-export const isVerified = ({verification}: CatalogEntry): boolean =>
-  verification?.verdict === 'passed' && verification.level === 'restore'
+export const isVerified = ({verification}: CatalogEntry): boolean => hasPassedRestoreTest(verification)
 
 export function statusOfSeries(series: BackupSeries, now: Date): DatabaseStatus {
   const {name, systemIdentifier, destination, entries, counting} = series

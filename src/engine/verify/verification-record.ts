@@ -29,6 +29,8 @@ const record = z.object({
   verdict: z.enum(['passed', 'failed', 'could-not-run']),
   level: z.enum(verificationLevels),
   at: z.iso.datetime(),
+  /** When the backup last passed a restore test, also where this result, a later one, did not go so far. */
+  restoredAt: z.iso.datetime().optional(),
   tool: z.object({name: z.string(), version: z.string()}),
   checks: z.array(check),
   durationMs: z.number().int().nonnegative(),
@@ -37,6 +39,13 @@ const record = z.object({
 export type Check = z.infer<typeof check>
 /** The newest verification result of a backup, kept beside its archive. */
 export type VerificationRecord = z.infer<typeof record>
+
+/** Whether the backup has been restored and compared, and nothing found wrong with it since. */
+export function hasPassedRestoreTest(
+  record: Pick<VerificationRecord, 'verdict' | 'level' | 'restoredAt'> | null | undefined,
+): boolean {
+  return record?.verdict === 'passed' && (record.level === 'restore' || record.restoredAt !== undefined)
+}
 
 export function parseVerification(text: string): VerificationRecord {
   return record.parse(JSON.parse(text))

@@ -12,6 +12,7 @@ import {verificationName} from '../naming.js'
 import {testRestore} from './restore-test.js'
 import {
   checkNames,
+  hasPassedRestoreTest,
   serializeVerification,
   type Check,
   type CheckName,
@@ -254,16 +255,27 @@ function levelReached(checks: Check[], asked: VerifyRequest['level']): Verificat
   return tested?.status === 'could-not-run' || tested?.status === 'not-asked' ? 'archive' : 'restore'
 }
 
+function restoredBefore(
+  record: VerificationRecord,
+  before: VerificationRecord | null | undefined,
+): {restoredAt?: string} {
+  if (record.verdict !== 'passed') return {}
+  if (record.level === 'restore') return {restoredAt: record.at}
+  return before && hasPassedRestoreTest(before) ? {restoredAt: before.restoredAt ?? before.at} : {}
+}
+
 /** Kept only for backups that are there; a result that cannot be written is said and changes nothing. */
 async function keep(
   {store, entry}: StoredBackup,
   record: VerificationRecord,
   {events}: VerifyDeps,
 ): Promise<void> {
-  // What is known of a backup is not replaced by not knowing.
+  // What is known of a backup is not replaced by not knowing, nor by knowing less.
   const overwrite = record.verdict !== 'could-not-run'
   try {
-    const text = Buffer.from(serializeVerification(record))
+    const text = Buffer.from(
+      serializeVerification({...record, ...restoredBefore(record, entry.verification)}),
+    )
     await store.put(verificationName(entry.archive), Readable.from([text]), {overwrite, readOften: true})
   } catch (error) {
     if (!overwrite && error instanceof DbbakError && error.code === 'OBJECT_EXISTS') return
