@@ -3,7 +3,7 @@ import type {AnswerChecks} from '../library/init/checks.js'
 import {artefactChoices, formatChoices, placeChoices, serverChoices} from '../library/init/choices.js'
 import type {DoctorCheck} from '../index.js'
 import {DbbakError} from '../support/errors.js'
-import {canAsk} from './confirm.js'
+import {answered, canAsk, cancelled, type Context} from './confirm.js'
 import {checkLines} from './show-init.js'
 
 /** What is asked with, and what ends the asking. */
@@ -12,7 +12,6 @@ interface Asking {
   given: InitOptions
 }
 
-type Context = {output: NodeJS.WritableStream; signal: AbortSignal}
 type Prompts = typeof import('@inquirer/prompts')
 
 /** @throws DbbakError CONFIRMATION_REQUIRED where nobody can be asked */
@@ -282,13 +281,6 @@ async function ask<T>(
   {signal}: Pick<Asking, 'signal'>,
   question: (prompts: Prompts, context: Context) => Promise<T>,
 ): Promise<T> {
-  try {
-    return await question(await import('@inquirer/prompts'), {output: process.stderr, signal})
-  } catch (error) {
-    if (signal.aborted) throw signal.reason
-    if ((error as Error).name === 'ExitPromptError') throw cancelled()
-    throw error
-  }
+  const prompts = await import('@inquirer/prompts')
+  return answered({signal}, (context) => question(prompts, context))
 }
-
-const cancelled = () => new DbbakError('CANCELLED', 'Cancelled; nothing was changed.')

@@ -44,9 +44,10 @@ export async function askYesNo(
   return answered(options, (context) => confirm({message, default: options.default ?? false}, context))
 }
 
-type Context = {output: NodeJS.WritableStream; signal?: AbortSignal}
+export type Context = {output: NodeJS.WritableStream; signal?: AbortSignal}
 
-async function answered<T>({signal}: AskOptions, ask: (context: Context) => Promise<T>): Promise<T> {
+/** What a question's answer is; an end of the question is an error that says so. */
+export async function answered<T>({signal}: AskOptions, ask: (context: Context) => Promise<T>): Promise<T> {
   try {
     return await ask({output: process.stderr, ...(signal === undefined ? {} : {signal})})
   } catch (error) {
@@ -56,4 +57,4 @@ async function answered<T>({signal}: AskOptions, ask: (context: Context) => Prom
   }
 }
 
-const cancelled = () => new DbbakError('CANCELLED', 'Cancelled; nothing was changed.')
+export const cancelled = (): DbbakError => new DbbakError('CANCELLED', 'Cancelled; nothing was changed.')

@@ -92,13 +92,23 @@ function notComplete(name: string, {code, message, key}: CatalogProblem): DbbakE
  * What by its name is a backup, newer than all that are complete, but is damaged or lacks a file: whoever asks for
  * the newest should know of it.
  */
-export function brokenSinceNewest({problems, backups}: Catalog): CatalogProblem[] {
-  const newest = backups.find(({manifest}) => manifest.kind === 'backup')
+export function brokenSinceNewest(
+  {problems, backups}: Catalog,
+  newest = backups.find(({manifest}) => manifest.kind === 'backup'),
+): CatalogProblem[] {
   const newestMs = newest ? snapshotMs(newest) : -Infinity
-  return problems.filter(({key}) => (timeInName(key) ?? -Infinity) > newestMs)
+  const isSeveral = new Set(backups.map(({manifest}) => manifest.database.name)).size > 1
+  // Whose a damaged one is only its name can tell; another database's trouble is not this one's.
+  const isOurs = (key: string) =>
+    !isSeveral || !newest || prefixOf(key) === prefixOf(`${newest.manifest.id}.`)
+  return problems.filter(({key}) => (timeInName(key) ?? -Infinity) > newestMs && isOurs(key))
 }
 
-function timeInName(key: string): number | undefined {
+const prefixOf = (key: string): string => key.replace(timed, '')
+const timed = /_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z\..*$/s
+
+/** Milliseconds since 1970; undefined where a name tells no time. */
+export function timeInName(key: string): number | undefined {
   const [, date, hour, minute, second, ms] =
     /_(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(\d\d)-(\d{3})Z\./.exec(key) ?? []
   const time = Date.parse(`${date}T${hour}:${minute}:${second}.${ms}Z`)

@@ -3,12 +3,10 @@ import type {Manifest} from '../engine/manifest.js'
 import {planPrune, type PrunePlan, type PruneRequest} from '../engine/prune/plan-prune.js'
 import {carryOut, describePlan} from '../engine/prune/prune-backups.js'
 import {emptyResult, type PruneResult} from '../engine/prune/prune-result.js'
-import {checkPolicy, defaultPolicy, type RetentionPolicy} from '../engine/retention/policy.js'
 import type {StorageProvider} from '../storage/provider.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
 import {shellWord} from '../support/shell.js'
 import {catalogCache} from './catalog-cache-file.js'
-import {loadConfigFile} from './config-file.js'
 import {
   factsOf,
   openContext,
@@ -19,7 +17,9 @@ import {
   type RunOptions,
 } from './context.js'
 import {withNotices} from './notices.js'
-import {namedConfig} from './settings.js'
+import {policyOf, refuseOthersRules, type RetentionOptions} from './retention-options.js'
+
+export {checkRetention, type RetentionOptions} from './retention-options.js'
 
 export type {
   LockedObject,
@@ -29,9 +29,6 @@ export type {
   PruneProblem,
   PruneResult,
 } from '../engine/prune/prune-result.js'
-
-/** Which backups to keep; what is not given is as in the settings. 0 takes a rule out. */
-export type RetentionOptions = {[Rule in keyof RetentionPolicy]?: RetentionPolicy[Rule] | undefined}
 
 export interface PruneOptions extends RunOptions, RetentionOptions {
   /** Destinations; by default all where backups go. */
@@ -95,38 +92,6 @@ async function chosenOnes(options: PruneOptions, context: Context): Promise<Whos
   await refuseOthersRules(options, context)
   return of === undefined ? {} : {called: of, only: ({name}) => name === of}
 }
-
-/** Where databases have rules of their own in the config file, the common ones would remove what those keep. */
-async function refuseOthersRules(options: PruneOptions, {env, cwd}: Context): Promise<void> {
-  const isSaid = rules.some((rule) => rule !== 'keepVerified' && options[rule] !== undefined)
-  if (isSaid) return
-  const file = await loadConfigFile({named: namedConfig({config: options.config, env}), cwd, env})
-  const [name] =
-    Object.entries(file?.config.databases ?? {}).find(
-      ([, own]) => own.retentionDays !== undefined || 'retention' in own,
-    ) ?? []
-  if (name === undefined) return
-  throw new DbbakError(
-    'OPTION_INVALID',
-    `${file?.name} gives databases a retention of their own: whose backups are to be pruned?`,
-    {
-      suggestions: [
-        `One database's, by its own rules: dbbak prune --database ${shellWord(name)}`,
-        "All databases', by the rules of the command line: dbbak prune --keep-days 90 --dry-run",
-      ],
-    },
-  )
-}
-
-const rules = [
-  'keepDays',
-  'keepLast',
-  'keepDaily',
-  'keepWeekly',
-  'keepMonthly',
-  'keepYearly',
-  'keepVerified',
-] as const
 
 async function pruneAt(
   stores: StorageProvider[],
@@ -224,32 +189,6 @@ async function stillPlanned(
     removals: removals!,
     leftovers: now.leftovers.filter(({prefix}) => leftovers.has(prefix)),
   }
-}
-
-/** Flag, environment variable, config file, default. @throws DbbakError OPTION_INVALID, CONFIG_INVALID */
-function policyOf(options: RetentionOptions, {settings}: Context): RetentionPolicy {
-  const {last, daily, weekly, monthly, yearly, verified, safetyDays, timeZone} = settings.retention.value
-  const set: RetentionOptions = {
-    keepDays: settings.retentionDays.value,
-    keepLast: last,
-    keepDaily: daily,
-    keepWeekly: weekly,
-    keepMonthly: monthly,
-    keepYearly: yearly,
-    keepVerified: verified,
-    safetyKeepDays: safetyDays,
-    timeZone,
-  }
-  const policy = {...defaultPolicy}
-  for (const rule of Object.keys(defaultPolicy) as (keyof RetentionPolicy)[])
-    Object.assign(policy, {[rule]: options[rule] ?? set[rule] ?? defaultPolicy[rule]})
-  checkPolicy(policy)
-  return policy
-}
-
-/** Finds out beforehand that a policy cannot be meant. @throws DbbakError OPTION_INVALID, CONFIG_INVALID */
-export async function checkRetention(options: RunOptions & RetentionOptions): Promise<void> {
-  policyOf(options, await openContext(options))
 }
 
 /**

@@ -1,4 +1,4 @@
-import {readCatalog, type Catalog} from '../engine/catalog.js'
+import {readCatalog, type Catalog, type CatalogEntry} from '../engine/catalog.js'
 import {brokenSinceNewest, findBackup, type BackupChoice} from '../engine/find-backup.js'
 import {
   restoreBackup as restoreInEngine,
@@ -96,7 +96,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   const restore = async () => {
     const catalog = await readCatalog(store, catalogCache(context, store))
     const entry = findBackup(catalog, choiceOf(options, named?.name, connection.database), store.describe())
-    if (latest) warnOfDamaged(catalog, entry.manifest.id, context)
+    if (latest) warnOfDamaged(catalog, entry, context)
     return restoreInEngine({store, entry}, request, {
       openStore: (destination) => openStore(context, destination),
       ...context,
@@ -114,8 +114,9 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
 }
 
 /** Whoever asks for the newest has to know that a newer one was there and cannot be used. */
-function warnOfDamaged(catalog: Catalog, id: string, {events}: Context): void {
-  for (const {key, code, message} of brokenSinceNewest(catalog))
+function warnOfDamaged(catalog: Catalog, entry: CatalogEntry, {events}: Context): void {
+  const {id} = entry.manifest
+  for (const {key, code, message} of brokenSinceNewest(catalog, entry))
     events.warning?.({code, message: `${id} is restored; ${key} is newer and cannot be used: ${message}`})
 }
 

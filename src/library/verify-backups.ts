@@ -139,8 +139,12 @@ function chooseBackups(
   })
   if (name !== undefined) return chooseByName(catalog, name, store)
   if (latest) {
-    const broken = brokenSinceNewest(catalog)
-    return {broken, whole: broken.length > 0 && catalog.backups.length === 0 ? [] : [newest()]}
+    if (catalog.backups.length === 0) {
+      const broken = brokenSinceNewest(catalog)
+      return {broken, whole: broken.length > 0 ? [] : [newest()]} // says that there is none
+    }
+    const chosen = newest()
+    return {broken: brokenSinceNewest(catalog, chosen.entry), whole: [chosen]}
   }
   if (all) {
     const {problems: broken} = catalog

@@ -1,5 +1,5 @@
 import type {Fact, NoticeEvent} from './notice.js'
-import {formatBytes, formatCount, formatDuration} from './words.js'
+import {formatBytes, formatCount, formatDuration} from '../support/figures.js'
 
 /** What a result tells, in words and in figures. */
 export interface Summary {
@@ -40,7 +40,12 @@ class Telling implements Summary {
     if (value !== undefined && value !== '') this.facts.push({label, value})
   }
 
-  count(label: string, figure: string, value: number | undefined, format = formatCount): void {
+  count(
+    label: string,
+    figure: string,
+    value: number | undefined,
+    format: (value: number) => string = formatCount,
+  ): void {
     if (value === undefined) return
     this.figures[figure] = value
     this.facts.push({label, value: format(value)})

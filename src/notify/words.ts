@@ -1,3 +1,4 @@
+import {formatDuration} from '../support/figures.js'
 import {isInterruption, type Fact, type Notice, type NoticeEvent} from './notice.js'
 
 /** What the work is called, before its subject. */
@@ -92,30 +93,3 @@ export function fit(text: string, limit: number, escape: (character: string) => 
   }
   return fitted
 }
-
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
-  let value = bytes
-  let unit = 0
-  for (; unit < units.length - 1 && Math.abs(value) >= (unit === 0 ? 1000 : 999.5); unit++) value /= 1000
-  if (unit === 0) return `${value} B`
-  return `${value.toFixed(value < 99.95 ? 1 : 0)} ${units[unit]}`
-}
-
-/** 412 ms, 9.8 s, 4 min 12 s, 2 h 5 min, 3 d 4 h. */
-export function formatDuration(milliseconds: number): string {
-  if (milliseconds < 999.5) return `${Math.round(milliseconds)} ms`
-  if (milliseconds < 59_950) return `${(milliseconds / 1000).toFixed(1)} s`
-  const seconds = Math.round(milliseconds / 1000)
-  const minutes = Math.round(seconds / 60)
-  const hours = Math.round(minutes / 60)
-  if (seconds < 3600) return inTwo(seconds, 60, 'min', 's')
-  return minutes < 24 * 60 ? inTwo(minutes, 60, 'h', 'min') : inTwo(hours, 24, 'd', 'h')
-}
-
-function inTwo(amount: number, base: number, large: string, small: string): string {
-  const rest = amount % base
-  return `${Math.floor(amount / base)} ${large}${rest === 0 ? '' : ` ${rest} ${small}`}`
-}
-
-export const formatCount = (count: number): string => count.toLocaleString('en-US')

@@ -1,6 +1,7 @@
 import type {DatabaseStatus} from '../engine/status/status-of-database.js'
 import {kindOf} from './chart.js'
-import {formatCountOf, formatDay} from './format.js'
+import {formatDay} from './format.js'
+import {formatCountOf} from '../support/figures.js'
 import {markup, type Html} from './html.js'
 
 const dayMs = 86_400_000

@@ -1,5 +1,6 @@
 import type {HistoryEntry} from '../engine/status/status-of-database.js'
-import {formatBytes, formatCountOf, formatDay, formatTime} from './format.js'
+import {formatDay} from './format.js'
+import {formatBytes, formatCountOf, formatTime} from '../support/figures.js'
 import {markup, type Html} from './html.js'
 
 const width = 640
@@ -103,9 +104,9 @@ function dots(points: Point[]): Html[] {
 
 export type EntryKind = 'verified' | 'failed' | 'taken'
 
-export function kindOf({verification}: HistoryEntry): EntryKind {
+export function kindOf({verification, isVerified}: HistoryEntry): EntryKind {
   if (verification?.verdict === 'failed') return 'failed'
-  return verification?.verdict === 'passed' && verification.level === 'restore' ? 'verified' : 'taken'
+  return isVerified ? 'verified' : 'taken'
 }
 
 export function verdictText({verification}: HistoryEntry): string {

@@ -2,7 +2,7 @@ import type {StatusFinding} from '../engine/status/finding.js'
 import type {DatabaseStatus, HistoryEntry} from '../engine/status/status-of-database.js'
 import {calendar, legend} from './calendar.js'
 import {sizeChart} from './chart.js'
-import {formatAge, formatBytes, formatCount, formatTime} from './format.js'
+import {formatAge, formatBytes, formatCount, formatTime} from '../support/figures.js'
 import {markup, type Html} from './html.js'
 
 /** One database at one destination: what is there now, how it came to be, and what was tried. */

@@ -1,4 +1,4 @@
-import {formatTime} from './format.js'
+import {formatTime} from '../support/figures.js'
 import {markup, type Html} from './html.js'
 
 /** A rehearsal of recovery, as far as the page tells of it. */

@@ -3,7 +3,7 @@ import type {StatusFinding} from '../engine/status/finding.js'
 import type {BackupFacts, DatabaseStatus, VerifiedFacts} from '../engine/status/status-of-database.js'
 import {drillSection, type DrillRecord} from './drills.js'
 import {databaseSection} from './database-section.js'
-import {formatAge, formatBytes, formatCount, formatCountOf, formatTime} from './format.js'
+import {formatAge, formatBytes, formatCount, formatCountOf, formatTime} from '../support/figures.js'
 import {markup, type Html} from './html.js'
 import {pageStyle} from './style.js'
 

@@ -62,6 +62,16 @@ test('where there are backups of several databases, the newest is that of the on
   expect(errorOf({latest: true, of: 'other'}, mixed).code).toBe('BACKUP_NOT_FOUND')
 })
 
+test('what is broken of one database is no news of another that lies beside it', () => {
+  const crm = entry('2025-01-10T00:00:00.000Z', {
+    id: 'crm_2025-01-10T00-00-00-000Z',
+    database: {...january.manifest.database, name: 'crm'},
+  })
+  const beside = catalog([january, crm], [problem('shop_2025-01-20T00-00-00-000Z.sql')])
+  expect(brokenSinceNewest(beside, january)).toHaveLength(1)
+  expect(brokenSinceNewest(beside, crm)).toEqual([])
+})
+
 test('the newest not newer than a time may be exactly of that time', () => {
   expect(find({notAfter: new Date('2025-02-15T14:30:00.000Z')})).toBe(february)
   expect(find({notAfter: new Date('2025-02-15T14:29:59.999Z')})).toBe(january)

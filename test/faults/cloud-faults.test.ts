@@ -7,6 +7,8 @@ import {
   copyError,
   DbbakError,
   listBackups,
+  pruneBackups,
+  pruneError,
   restoreBackup,
   takeBackup,
   verifyBackups,
@@ -69,7 +71,7 @@ for (const {name, need, missing, open} of clouds) {
     afterAll(() => cloud.stop())
 
     test(
-      `a backup, a restore and a copy end right, or with a clear error and nothing half-done (${runs} runs)`,
+      `a backup, a restore, a copy and a prune end right, or with a clear error and nothing half-done (${runs} runs)`,
       async () => {
         const outcomes: Outcomes = {counts: {}, faults: 0}
         for (let run = 0; run < runs; run++) await faultyRun(cloud, firstSeed + run, outcomes)
@@ -123,6 +125,20 @@ async function faultyRun(cloud: Cloud, seed: number, outcomes: Outcomes): Promis
     )
     note('copy', copied.outcome)
     await expectBackups(to, copied.result ? 1 : undefined, direct)
+
+    await takeBackup({...direct, to: [source]})
+    const before = (await listBackups({...direct, from: source})).backups
+    const pruned = await outcomeOf(
+      pruneBackups({...faulty, from: source, keepDays: 0, keepLast: 1, force: true}).then((result) => {
+        const error = pruneError(result)
+        if (error) throw error
+        return result
+      }),
+    )
+    note('prune', pruned.outcome)
+    await expectBackups(source, pruned.result ? 1 : undefined, direct)
+    const [newest] = (await listBackups({...direct, from: source})).backups
+    expect(newest.id).toBe(before[0].id)
     expect(await temporaryIn(tmpdir())).toEqual([])
   } catch (error) {
     throw new Error(`With seed ${seed} (${format}): ${(error as Error).message}`, {cause: error})

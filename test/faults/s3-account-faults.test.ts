@@ -5,8 +5,9 @@ import {join} from 'node:path'
 import {listBackups, takeBackup, type DbbakError} from '../../src/index.js'
 import {makeBucket} from '../support/ceph/ceph-server.js'
 import {noise} from '../support/clouds.js'
+import {startHttpFaultProxy} from '../support/http-fault-proxy.js'
 import {needs} from '../support/needs.js'
-import {missingCeph, sharedS3Server, type S3Server, type S3User} from '../support/s3-server.js'
+import {missingCeph, sharedS3Server, type S3Server} from '../support/s3-server.js'
 import {startServer, type TestServer} from '../support/servers.js'
 
 needs('s3', missingCeph())('an S3 account', () => {
@@ -44,8 +45,13 @@ needs('s3', missingCeph())('an S3 account', () => {
     return {
       user,
       local: join(folder, 'local'),
-      backUp: (more = {}): Promise<DbbakError> =>
-        takeBackup({...run, to: [to, join(folder, 'local')], ...more}).then(
+      backUp: (more = {}, endpoint = store.endpoint): Promise<DbbakError> =>
+        takeBackup({
+          ...run,
+          env: {...env, AWS_ENDPOINT_URL_S3: endpoint},
+          to: [to, join(folder, 'local')],
+          ...more,
+        }).then(
           () => Promise.reject(new Error('the backup succeeded')),
           (error: DbbakError) => error,
         ),
@@ -72,9 +78,11 @@ needs('s3', missingCeph())('an S3 account', () => {
 
   test('that is suspended while a backup is on its way keeps nothing that list shows', async () => {
     const {user, backUp, list} = await account()
-    const suspended = suspendSoon(user)
-    const error = await backUp({bandwidthLimit: '4MB'})
+    const proxy = await startHttpFaultProxy(store.endpoint)
+    const suspended = proxy.arrival({kind: 'upload-part'}).then(() => user.suspend())
+    const error = await backUp({bandwidthLimit: '4MB'}, proxy.endpoint)
     await suspended
+    await proxy.close()
     expect(outcome(error)).toEqual({
       code: 'DESTINATION_FAILED',
       destinations: ['DESTINATION_DENIED', 'stored'],
@@ -85,8 +93,3 @@ needs('s3', missingCeph())('an S3 account', () => {
     expect(incomplete?.length).toBeLessThanOrEqual(1)
   })
 })
-
-async function suspendSoon(user: S3User): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 1200))
-  await user.suspend()
-}

@@ -12,19 +12,15 @@ export function sampleHistory(count: number, now = sampleNow): HistoryEntry[] {
     const isSunday = new Date(at).getUTCDay() === 0
     const verdict = index % 47 === 33 ? 'failed' : 'passed'
     const snapshotAt = new Date(at).toISOString()
+    const level: 'archive' | 'restore' = index % 5 === 4 ? 'archive' : 'restore'
+    const isAsked = isSunday || verdict === 'failed' || index === count - 1
     return {
       id: `shop_${snapshotAt.replace(/[:.]/g, '-')}`,
       snapshotAt,
       bytes: Math.round(42_000_000 * (1 + index * 0.002) * wobble),
       rows: 1_200_000 + index * 3100,
-      verification:
-        isSunday || verdict === 'failed' || index === count - 1
-          ? {
-              level: index % 5 === 4 ? 'archive' : 'restore',
-              verdict,
-              at: new Date(at + 600_000).toISOString(),
-            }
-          : null,
+      verification: isAsked ? {level, verdict, at: new Date(at + 600_000).toISOString()} : null,
+      isVerified: isAsked && verdict === 'passed' && level === 'restore',
       isPart: false,
     } satisfies HistoryEntry
   })

@@ -195,6 +195,24 @@ test('a claim of a machine that cannot be asked counts as running for a day; a n
   expect(client.unfinishedUploads()).toBe(1)
 })
 
+test('a sweep does not end what somebody has begun anew since it looked', async () => {
+  const {store, client} = opened()
+  await store.put('large', inChunks(randomBytes(9 * mebibyte), mebibyte))
+  await store.remove('large')
+  const signal = new AbortController().signal
+  await claimOf(client, {pid: 2 ** 22 + 1})
+  await client.startUpload('team/shop/large', {ifAbsent: true, token: 't'}, signal)
+  // Between the sweep's look at the claim and its end, another process takes the name over.
+  const look = client.unfinished.bind(client)
+  client.unfinished = async (...asked) => {
+    const found = await look(...asked)
+    await claimOf(client, {})
+    return found
+  }
+  await store.sweep()
+  expect(client.unfinishedUploads()).toBe(1)
+})
+
 test('a claim that is damaged, or speaks of what lies elsewhere, is nobody and touches nothing', async () => {
   const {store, client} = opened()
   const signal = new AbortController().signal

@@ -1,7 +1,7 @@
 import {DbbakError} from '../../support/errors.js'
 import {shellWord} from '../../support/shell.js'
 import {snapshotMs, type Catalog, type CatalogEntry, type CatalogProblem} from '../catalog.js'
-import {brokenSinceNewest, findBackup} from '../find-backup.js'
+import {brokenSinceNewest, findBackup, timeInName} from '../find-backup.js'
 
 /** Which backups are to be copied. */
 export type CopyChoice =
@@ -54,14 +54,7 @@ function several({backups, problems}: Catalog, {since, allKinds}: Extract<CopyCh
     backups: backups.filter(
       (entry) => snapshotMs(entry) >= sinceMs && (allKinds || entry.manifest.kind === 'backup'),
     ),
-    broken: problems.filter(({key}) => timeInName(key) >= sinceMs),
+    // One whose name tells no time may be one that is meant.
+    broken: problems.filter(({key}) => (timeInName(key) ?? Infinity) >= sinceMs),
   }
-}
-
-/** Infinity where the name tells no time: it may be one that is meant. */
-function timeInName(key: string): number {
-  const [, date, hour, minute, second, ms] =
-    /_(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(\d\d)-(\d{3})Z\./.exec(key) ?? []
-  const time = Date.parse(`${date}T${hour}:${minute}:${second}.${ms}Z`)
-  return Number.isNaN(time) ? Infinity : time
 }

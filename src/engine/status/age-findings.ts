@@ -2,7 +2,8 @@ import {shellWord} from '../../support/shell.js'
 import {snapshotMs} from '../catalog.js'
 import type {StatusFinding} from './finding.js'
 import {ageSecondsOf, clockToleranceMs, isVerified, type BackupSeries} from './status-of-database.js'
-import {ageText, countOf, someOf, timeText} from './wording.js'
+import {formatAge, formatTime} from '../../support/figures.js'
+import {countOf, someOf} from './wording.js'
 
 export interface AgeLimits {
   maxAgeMs: number
@@ -21,7 +22,7 @@ export function ageFindings({counting, destination}: BackupSeries, limits: AgeLi
     {
       code: 'BACKUP_TOO_OLD',
       severity: 'error',
-      message: `The newest backup is ${ageText(ageSeconds)} old; it should be at most ${ageText(limits.maxAgeMs / 1000)}.`,
+      message: `The newest backup is ${formatAge(ageSeconds)} old; it should be at most ${formatAge(limits.maxAgeMs / 1000)}.`,
       suggestion: `See why the schedule did not run, and take one now: dbbak backup --to ${shellWord(destination)}`,
     },
   ]
@@ -37,7 +38,7 @@ export function futureFindings({entries, counting}: BackupSeries, now: Date): Fo
     {
       code: 'BACKUP_IN_FUTURE',
       severity: isAll ? 'error' : 'warning',
-      message: `${countOf(ahead.length, 'backup')} from the future: ${someOf(ahead.map(({manifest}) => manifest.id))}; here it is ${timeText(now.getTime())}.`,
+      message: `${countOf(ahead.length, 'backup')} from the future: ${someOf(ahead.map(({manifest}) => manifest.id))}; here it is ${formatTime(now.getTime())}.`,
       suggestion: 'Compare the clocks of this machine and of the one that takes the backups: timedatectl',
     },
   ]
@@ -51,11 +52,11 @@ export function verifiedFindings(series: BackupSeries, limits: AgeLimits, now: D
   if (!newest || !oldest) return []
   const suggestion = `dbbak verify --latest --level restore --from ${shellWord(destination)}`
   const verified = counting.find(isVerified)
-  const limit = ageText(limits.maxVerifiedAgeMs / 1000)
+  const limit = formatAge(limits.maxVerifiedAgeMs / 1000)
   if (verified) {
     const ageSeconds = ageSecondsOf(verified, now)
     if (ageSeconds * 1000 <= limits.maxVerifiedAgeMs) return []
-    const message = `The newest backup that passed a restore test is ${ageText(ageSeconds)} old; it should be at most ${limit}.`
+    const message = `The newest backup that passed a restore test is ${formatAge(ageSeconds)} old; it should be at most ${limit}.`
     return [{code: 'VERIFIED_TOO_OLD', severity: 'error', message, suggestion}]
   }
   // There was no time yet to verify any of them.
@@ -89,7 +90,7 @@ export function verdictFindings({counting, entries, destination}: BackupSeries):
     findings.push({
       code: 'VERIFICATION_FAILED',
       severity: 'error',
-      message: `The newest backup, ${newest.manifest.id}, failed its verification of ${timeText(at)}${failed.length > 0 ? `: ${failed.join(', ')}` : ''}.`,
+      message: `The newest backup, ${newest.manifest.id}, failed its verification of ${formatTime(at)}${failed.length > 0 ? `: ${failed.join(', ')}` : ''}.`,
       suggestion: `Take another and verify it: dbbak backup --to ${shellWord(destination)} --verify auto`,
     })
   }

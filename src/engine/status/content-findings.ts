@@ -5,7 +5,8 @@ import {deviationOf, type Deviation, type Sample} from './deviation.js'
 import type {StatusFinding} from './finding.js'
 import {bytesOf, rowsOf, type BackupSeries} from './status-of-database.js'
 import {tableChanges, type TableChange} from './table-changes.js'
-import {bytesText, changeText, countOf, countText, someOf} from './wording.js'
+import {formatBytes} from '../../support/figures.js'
+import {changeText, countOf, countText, someOf} from './wording.js'
 
 type Found = Omit<StatusFinding, 'database' | 'destination'>
 
@@ -60,7 +61,7 @@ function sizeFindings(newest: CatalogEntry, before: CatalogEntry[], maxChange: n
     {
       code: direction === 'fell' ? 'SIZE_DROPPED' : 'SIZE_GREW',
       severity: severityOf(deviation),
-      message: `${newest.manifest.id} has ${bytesText(bytes)}, ${change} (${bytesText(usual)})${sinceText(deviation)}.`,
+      message: `${newest.manifest.id} has ${formatBytes(bytes)}, ${change} (${formatBytes(usual)})${sinceText(deviation)}.`,
     },
   ]
 }

@@ -4,7 +4,8 @@ import {snapshotMs, type Catalog, type CatalogProblem} from '../catalog.js'
 import {manifestEnding, safePrefix} from '../naming.js'
 import type {StatusFinding} from './finding.js'
 import type {BackupSeries, DatabaseStatus} from './status-of-database.js'
-import {bytesText, countOf, someOf} from './wording.js'
+import {formatBytes} from '../../support/figures.js'
+import {countOf, someOf} from './wording.js'
 
 const dayMs = 86_400_000
 
@@ -80,7 +81,7 @@ export function leftoverFindings(
   const isOld = ({modifiedAt}: Leftover) => now.getTime() - modifiedAt.getTime() > dayMs
   const old = all.filter(isOld)
   const fresh = all.filter((one) => !isOld(one))
-  const sum = (leftovers: Leftover[]) => bytesText(leftovers.reduce((bytes, {size}) => bytes + size, 0))
+  const sum = (leftovers: Leftover[]) => formatBytes(leftovers.reduce((bytes, {size}) => bytes + size, 0))
   const list = `See them: dbbak list --incomplete --from ${shellWord(destination)}`
   return [
     ...(old.length > 0

@@ -13,7 +13,8 @@ import {eachOnce, type StatusFinding} from './finding.js'
 import type {DestinationState} from './look-at-destination.js'
 import {missedRuns, type Gap} from './missed-runs.js'
 import {seriesOf, statusOfSeries, type BackupSeries, type DatabaseStatus} from './status-of-database.js'
-import {ageText, countOf, someOf, timeText} from './wording.js'
+import {formatAge, formatTime} from '../../support/figures.js'
+import {countOf, someOf} from './wording.js'
 
 export interface StatusLimits extends AgeLimits {
   /** 0.5 is 50 %. */
@@ -108,7 +109,7 @@ function movedFinding(
   return {
     code: 'DATABASE_MOVED',
     severity: seconds < movedRecentlySeconds ? 'warning' : 'info',
-    message: `No backup of ${series.name} on the server ${series.systemIdentifier ?? '(unknown)'} for ${ageText(seconds)}; since then they are of ${next.name} on another, ${next.systemIdentifier ?? '(unknown)'}.`,
+    message: `No backup of ${series.name} on the server ${series.systemIdentifier ?? '(unknown)'} for ${formatAge(seconds)}; since then they are of ${next.name} on another, ${next.systemIdentifier ?? '(unknown)'}.`,
     suggestion:
       'If it has not moved (an upgrade, another machine), see which server is backed up: dbbak doctor',
   }
@@ -122,7 +123,7 @@ function missedFindings(
   const gaps = missedRuns(counting.map(snapshotMs), maxAgeMs, now.getTime())
   if (gaps.length === 0) return []
   const text = ({fromMs, toMs}: Gap) =>
-    `${ageText((toMs - fromMs) / 1000)} from ${timeText(fromMs)} to ${timeText(toMs)}`
+    `${formatAge((toMs - fromMs) / 1000)} from ${formatTime(fromMs)} to ${formatTime(toMs)}`
   return [
     {
       code: 'RUNS_MISSED',

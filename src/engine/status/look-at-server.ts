@@ -7,7 +7,8 @@ import {DbbakError} from '../../support/errors.js'
 import {findLeftDatabases} from '../restore/copy-names.js'
 import {journalFinding, readJournal} from '../restore/journal.js'
 import type {StatusFinding} from './finding.js'
-import {bytesText, countOf, someOf} from './wording.js'
+import {formatBytes} from '../../support/figures.js'
+import {countOf, someOf} from './wording.js'
 
 /** Status is asked every few minutes: a server that does not answer must not hold it up. */
 const patienceMs = 10_000
@@ -80,7 +81,7 @@ async function leftDatabases(client: Client): Promise<StatusFinding[]> {
   const left = await findLeftDatabases(client)
   if (left.length === 0) return []
   const what = ({name, kind, bytes}: (typeof left)[number]) =>
-    `${name} (${kind}${bytes === null ? '' : `, ${bytesText(bytes)}`})`
+    `${name} (${kind}${bytes === null ? '' : `, ${formatBytes(bytes)}`})`
   return [
     {
       code: 'RESTORE_LEFTOVERS',

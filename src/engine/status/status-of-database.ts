@@ -24,6 +24,8 @@ export interface VerifiedFacts extends BackupFacts {
 
 export interface HistoryEntry extends Pick<BackupFacts, 'id' | 'snapshotAt' | 'bytes' | 'rows'> {
   verification: {level: VerificationLevel; verdict: VerificationRecord['verdict']; at: string} | null
+  /** It was restored and compared, and nothing was found wrong with it since. */
+  isVerified: boolean
   /** Only some of the tables or schemas. */
   isPart: boolean
 }
@@ -104,7 +106,9 @@ export function statusOfSeries(series: BackupSeries, now: Date): DatabaseStatus 
     systemIdentifier,
     destination,
     newest: newest ? factsOf(newest, now) : null,
-    newestVerified: verified ? {...factsOf(verified, now), verifiedAt: verified.verification!.at} : null,
+    newestVerified: verified
+      ? {...factsOf(verified, now), verifiedAt: restoredAt(verified.verification!)}
+      : null,
     count: entries.length,
     totalBytes: entries.reduce((sum, {manifest}) => sum + bytesOf(manifest), 0),
     history: recent.map(historyOf).reverse(),
@@ -123,6 +127,8 @@ function factsOf(entry: CatalogEntry, now: Date): BackupFacts {
   return {id, name: archive, snapshotAt, ageSeconds: ageSecondsOf(entry, now), ...measures}
 }
 
+const restoredAt = ({restoredAt: earlier, at}: VerificationRecord): string => earlier ?? at
+
 function historyOf({manifest, verification}: CatalogEntry): HistoryEntry {
   const {id, snapshotAt} = manifest
   return {
@@ -133,6 +139,7 @@ function historyOf({manifest, verification}: CatalogEntry): HistoryEntry {
     verification: verification
       ? {level: verification.level, verdict: verification.verdict, at: verification.at}
       : null,
+    isVerified: hasPassedRestoreTest(verification),
     isPart: isPart(manifest),
   }
 }

@@ -37,7 +37,6 @@ const isWatched = Symbol('watched')
 
 /** The agent's own timeout only tells the request, and nobody listens. */
 function watched<A extends HttpAgent>(agent: A, stallMs: number): A {
-  agent.on('free', (socket: Socket) => watch(socket, stallMs))
   const create = agent.createConnection.bind(agent)
   agent.createConnection = (options, callback) => {
     const socket = create(options, (error, stream) => {

@@ -23,6 +23,8 @@ export interface Claim {
   isRunning: boolean
   size: number
   activeAt: Date
+  /** Of the claim itself: another's of the same name has another. */
+  etag: string
 }
 
 const dayMs = 24 * 3_600_000
@@ -74,9 +76,11 @@ export class Claims {
     } while (next !== undefined)
   }
 
-  /** Ends what its owner left, the upload first. @throws StoreError */
-  async discard({name, target}: Claim, signal: AbortSignal): Promise<void> {
+  /** Ends what its owner left, the upload first; not what somebody has begun anew meanwhile. @throws StoreError */
+  async discard({name, target, etag}: Claim, signal: AbortSignal): Promise<void> {
     const {client, retrying} = this.options
+    const now = await retrying.run(signal, () => client.head(name, signal))
+    if (now?.etag !== etag) return
     await retrying.run(signal, () => client.discardUnfinished(target, signal))
     await retrying.run(signal, () => client.remove(name, signal))
   }
@@ -132,6 +136,7 @@ export class Claims {
       isRunning: isRunning(held.owner, object.modifiedAt, upload),
       size: upload?.size ?? 0,
       activeAt: latest(object.modifiedAt, upload?.activeAt),
+      etag: object.etag,
     }
   }
 

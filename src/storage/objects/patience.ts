@@ -36,11 +36,11 @@ export class Retrying {
   }
 
   /** @throws StoreError, or the signal's reason */
-  async run<T>(signal: AbortSignal, request: (tries: number) => Promise<T>): Promise<T> {
+  async run<T>(signal: AbortSignal, request: () => Promise<T>): Promise<T> {
     const patience = this.begin(signal)
-    for (let tries = 1; ; tries++) {
+    for (;;) {
       try {
-        const result = await request(tries)
+        const result = await request()
         this.isKnown = true
         return result
       } catch (error) {
