@@ -45,9 +45,12 @@ try {
     Object.assign(process.env, environment)
   }
   const memory = join(work, 'memory.mjs')
+  // Linux's own peak (VmHWM), not maxRSS: a process starts with the latter of the one it was forked from.
   writeFileSync(
     memory,
-    `import {writeFileSync} from 'node:fs'; process.on('exit', () => writeFileSync(${JSON.stringify(join(work, 'rss'))}, String(process.resourceUsage().maxRSS)))`,
+    `import {readFileSync, writeFileSync} from 'node:fs'
+    const peak = () => /^VmHWM:\\s+(\\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]
+    process.on('exit', () => writeFileSync(${JSON.stringify(join(work, 'rss'))}, peak()))`,
   )
   const results = {pgDump: [], dbbak: [], rss: []}
   for (let round = 0; round <= rounds; round++) {
