@@ -1,15 +1,17 @@
 import {DbbakError} from '../support/errors.js'
+import {shellWord} from '../support/shell.js'
 import {snapshotMs, type Catalog, type CatalogEntry, type CatalogProblem} from './catalog.js'
-import {manifestEnding} from './naming.js'
+import {manifestEnding, prefixOf, timeInName} from './naming.js'
+import {ofOneServer, type Whose} from './whose.js'
 
 /** Which backup is meant. */
 export type BackupChoice =
   | {name: string}
   | (({latest: true} | {notAfter: Date}) & {
-      /** Only backups of a database of this name. */
-      of?: string | undefined
+      /** Only backups of this database. */
+      of?: Whose | undefined
       /** Where there are backups of several databases and none of them is asked for: those of this one, if there are. */
-      preferring?: string | undefined
+      preferring?: Whose | undefined
       /** Then no others either: what is chosen replaces something. */
       refusingOthers?: boolean | undefined
     })
@@ -38,21 +40,39 @@ export function findBackup(catalog: Catalog, choice: BackupChoice, destination: 
 /** The newest backup of whatever database happened to be dumped last is nobody's wish. */
 function ofOneDatabase(
   backups: CatalogEntry[],
+  choice: Exclude<BackupChoice, {name: string}>,
+  destination: string,
+): CatalogEntry[] {
+  const {of, preferring, refusingOthers} = choice
+  const named = ofOneName(backups, choice, destination)
+  const found = ofOneServer(named, of?.host === undefined ? preferring : of)
+  if (found !== undefined) return found
+  if (!refusingOthers) return named
+  const hosts = [...new Set(named.map(({manifest: {database}}) => `${database.host}:${database.port}`))]
+  throw new DbbakError(
+    'BACKUP_NAME_AMBIGUOUS',
+    `At ${destination} there are backups of databases of this name on several servers (${hosts.slice(0, 5).join(', ')}), none of them the target. Which is meant?`,
+    {suggestions: [`Name the backup, from: dbbak list --from ${shellWord(destination)}`]},
+  )
+}
+
+function ofOneName(
+  backups: CatalogEntry[],
   {of, preferring, refusingOthers}: Exclude<BackupChoice, {name: string}>,
   destination: string,
 ): CatalogEntry[] {
   const names = [...new Set(backups.map(({manifest}) => manifest.database.name))]
   const called = (name: string) => backups.filter(({manifest}) => manifest.database.name === name)
   if (of !== undefined) {
-    if (names.includes(of)) return called(of)
-    return none(`There is no backup of the database ${of} at ${destination}.`)
+    if (names.includes(of.name)) return called(of.name)
+    return noneOf(of, destination)
   }
   if (names.length < 2 || preferring === undefined) return backups
-  if (names.includes(preferring)) return called(preferring)
+  if (names.includes(preferring.name)) return called(preferring.name)
   if (!refusingOthers) return backups
   throw new DbbakError(
     'BACKUP_NAME_AMBIGUOUS',
-    `There are backups of ${names.length} databases at ${destination} (${names.slice(0, 5).join(', ')}), none of them of ${preferring}. Which is meant?`,
+    `There are backups of ${names.length} databases at ${destination} (${names.slice(0, 5).join(', ')}), none of them of ${preferring.name}. Which is meant?`,
     {suggestions: [`Say whose: --database ${names[0] ?? ''}`, 'Or name the backup, from: dbbak list']},
   )
 }
@@ -104,16 +124,9 @@ export function brokenSinceNewest(
   return problems.filter(({key}) => (timeInName(key) ?? -Infinity) > newestMs && isOurs(key))
 }
 
-const prefixOf = (key: string): string => key.replace(timed, '')
-const timed = /_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z\..*$/s
-
-/** Milliseconds since 1970; undefined where a name tells no time. */
-export function timeInName(key: string): number | undefined {
-  const [, date, hour, minute, second, ms] =
-    /_(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(\d\d)-(\d{3})Z\./.exec(key) ?? []
-  const time = Date.parse(`${date}T${hour}:${minute}:${second}.${ms}Z`)
-  return Number.isNaN(time) ? undefined : time // another program's file
-}
+/** @throws DbbakError BACKUP_NOT_FOUND */
+export const noneOf = ({name}: Whose, destination: string): never =>
+  none(`There is no backup of the database ${name} at ${destination}.`)
 
 function none(message: string): never {
   throw new DbbakError('BACKUP_NOT_FOUND', message, {

@@ -3,6 +3,7 @@ import type {Clock} from '../support/clock.js'
 import type {CatalogCache} from './catalog-cache.js'
 import {readCatalog, type CatalogEntry, type CatalogProblem} from './catalog.js'
 import type {Manifest} from './manifest.js'
+import {onlyOf, type Whose} from './whose.js'
 import type {VerificationLevel, VerificationRecord} from './verify/verification-record.js'
 
 export interface ListRequest {
@@ -12,6 +13,8 @@ export interface ListRequest {
   allKinds: boolean
   /** Leftovers of failed runs too. */
   incomplete: boolean
+  /** Only those of this database. */
+  of?: Whose | undefined
 }
 
 export interface ListedBackup {
@@ -50,7 +53,8 @@ export async function listBackups(
   clock: Clock,
   cache?: CatalogCache,
 ): Promise<ListResult> {
-  const catalog = await readCatalog(store, cache)
+  const everything = await readCatalog(store, cache)
+  const catalog = request.of === undefined ? everything : onlyOf(everything, request.of)
   const shown = catalog.backups.filter(({manifest}) => request.allKinds || manifest.kind === 'backup')
   const listed = shown.map((entry, index) => describe(entry, oneBefore(shown, index), store, clock.now()))
   const result = {

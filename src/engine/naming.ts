@@ -43,3 +43,15 @@ export function archiveName(id: string, format: BackupFormat, compression: Compr
 export const manifestName = (archive: string): string => archive + manifestEnding
 export const verificationName = (archive: string): string => archive + verificationEnding
 export const globalsName = (id: string): string => id + globalsEnding
+
+const timed = /_(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(\d\d)-(\d{3})Z\..*$/s
+
+/** What a backup's files begin with, its database's name if nobody chose another: all of a key before its time. */
+export const prefixOf = (key: string): string => key.replace(timed, '')
+
+/** Milliseconds since 1970; undefined where a name tells no time: another program's file. */
+export function timeInName(key: string): number | undefined {
+  const [, date, hour, minute, second, ms] = timed.exec(key) ?? []
+  const time = Date.parse(`${date}T${hour}:${minute}:${second}.${ms}Z`)
+  return Number.isNaN(time) ? undefined : time
+}

@@ -5,6 +5,7 @@ import {openProvider} from '../storage/open-provider.js'
 import type {StorageProvider} from '../storage/provider.js'
 import {throttled, Valve, type Valves} from '../storage/throttled.js'
 import {silent, type Events} from '../engine/events.js'
+import type {Whose} from '../engine/whose.js'
 import {parseByteRate} from '../support/byte-rate.js'
 import {systemClock, type Clock} from '../support/clock.js'
 import {longestTimeoutMs, parseDuration} from '../support/duration.js'
@@ -104,12 +105,27 @@ export async function openDatabase({settings, ...context}: Context): Promise<Con
   return connectionOf(context, settings.databaseUrl)
 }
 
-/** The name of the database that is set, if one is; nothing is contacted. */
-export async function databaseName(context: Context): Promise<string | undefined> {
+/** The database that is set, if one is; nothing is contacted. */
+export async function databaseThatIsSet(context: Context): Promise<Whose | undefined> {
   if (context.settings.databaseUrl.source === 'not set') return undefined
   const connection = await openDatabase({...context, events: silent}).catch(() => undefined)
-  return connection?.database || undefined
+  return connection?.database ? addressOf(connection) : undefined
 }
+
+/**
+ * Whose backups are asked for: those of one of the config file's databases (`database`), or of those of a name (`of`).
+ * @returns undefined where nobody's in particular are
+ */
+export async function whoseAreMeant(
+  options: RunOptions & {of?: string | undefined},
+): Promise<Whose | undefined> {
+  if (options.of !== undefined) return {name: options.of}
+  if (options.database === undefined) return undefined
+  // Without the flags: another database may be named to restore into.
+  return addressOf(await openDatabase({...(await openContext(options)), events: silent}))
+}
+
+const addressOf = ({database, host, port}: ConnectionDescription): Whose => ({name: database, host, port})
 
 /** What a notice and a hook say of an operation before it begins: whatever of it can be known by then. */
 export async function factsOf(

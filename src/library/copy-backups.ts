@@ -19,6 +19,7 @@ import {
   openStore,
   sourceOf,
   usingStores,
+  whoseAreMeant,
   type Context,
   type RunOptions,
 } from './context.js'
@@ -37,6 +38,8 @@ export interface CopyOptions extends RunOptions {
   since?: string | undefined
   /** With `all` and `since`: safety backups too. */
   allKinds?: boolean | undefined
+  /** Only backups of a database of this name; with `database` those of that one. */
+  of?: string | undefined
   /** Where the backups are; by default where backups go. */
   from?: string | undefined
   /** Where they are to go: paths or URLs. */
@@ -97,6 +100,7 @@ async function copyTo(
       await readCatalog(source, catalogCache(context, source)),
       choice,
       source.describe(),
+      await whoseAreMeant(options),
     )
     const request = {...chosen, dryRun: options.dryRun ?? false}
     const result = emptyResult(source, stores, request.dryRun)

@@ -8,6 +8,7 @@ import {
   type RestoreResult,
 } from '../engine/restore/restore-backup.js'
 import {parseCriticalTable} from '../engine/restore/table-checks.js'
+import type {Whose} from '../engine/whose.js'
 import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
@@ -21,6 +22,7 @@ import {
   openStore,
   sourceOf,
   usingStores,
+  whoseAreMeant,
   type Context,
   type RunOptions,
 } from './context.js'
@@ -95,7 +97,9 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   const facts = {...(await factsOf(context, [store.describe()])), dryRun: options.dryRun}
   const restore = async () => {
     const catalog = await readCatalog(store, catalogCache(context, store))
-    const entry = findBackup(catalog, choiceOf(options, named?.name, connection.database), store.describe())
+    const {database: name, host, port} = connection
+    const whose = {of: await whoseAreMeant(options), preferring: {name, host, port}}
+    const entry = findBackup(catalog, choiceOf(options, named?.name, whose), store.describe())
     if (latest) warnOfDamaged(catalog, entry, context)
     return restoreInEngine({store, entry}, request, {
       openStore: (destination) => openStore(context, destination),
@@ -168,11 +172,14 @@ async function consent({force, confirm}: RestoreOptions, plan: RestorePlan): Pro
   return {by: 'typed'}
 }
 
-function choiceOf({latest, at, of}: RestoreOptions, name: string | undefined, target: string): BackupChoice {
-  const whose = {of, preferring: target, refusingOthers: true}
+function choiceOf(
+  {latest, at}: RestoreOptions,
+  name: string | undefined,
+  whose: {of: Whose | undefined; preferring: Whose},
+): BackupChoice {
   if (name !== undefined) return {name}
-  if (at !== undefined) return {notAfter: parseTime(at), ...whose}
-  if (latest) return {latest: true, ...whose}
+  if (at !== undefined) return {notAfter: parseTime(at), ...whose, refusingOthers: true}
+  if (latest) return {latest: true, ...whose, refusingOthers: true}
   throw new DbbakError('OPTION_INVALID', 'Which backup is to be restored?', {
     suggestions: [
       'dbbak restore --latest',

@@ -1,6 +1,7 @@
 import type {StoredBackup} from '../engine/archive/open-archive.js'
 import {readCatalog, type Catalog, type CatalogProblem} from '../engine/catalog.js'
-import {brokenSinceNewest, findBackup} from '../engine/find-backup.js'
+import {brokenSinceNewest, findBackup, noneOf} from '../engine/find-backup.js'
+import {onlyOf, type Whose} from '../engine/whose.js'
 import {refuseProduction} from '../engine/verify/scratch-database.js'
 import type {Check, VerificationLevel, VerificationRecord} from '../engine/verify/verification-record.js'
 import {verifyBackup, type Verdict, type VerifyDeps} from '../engine/verify/verify-backup.js'
@@ -16,7 +17,7 @@ import {withNotices} from './notices.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {
-  databaseName,
+  databaseThatIsSet,
   factsOf,
   openContext,
   openDatabase,
@@ -24,6 +25,7 @@ import {
   openTestDatabase,
   sourceOf,
   usingStores,
+  whoseAreMeant,
   type Context,
   type RunOptions,
 } from './context.js'
@@ -70,8 +72,11 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
     return usingStores([store], () =>
       withNotices('verify', {...context, notifications}, facts, async () => {
         const catalog = await readCatalog(store, catalogCache(context, store))
-        const whose = {of: options.of, preferring: await databaseName(context)}
-        const chosen = chooseBackups(catalog, {...options, ...whose}, named?.name, store)
+        const whose = {of: await whoseAreMeant(options), preferring: await databaseThatIsSet(context)}
+        const chosen =
+          named === undefined
+            ? chooseBackups(catalog, options, whose, store)
+            : chooseByName(catalog, named.name, store)
         const results = await verifyChosen(chosen, context, options)
         return {destination: store.describe(), verdict: worst(results), results}
       }),
@@ -128,16 +133,18 @@ interface Chosen {
 }
 
 function chooseBackups(
-  catalog: Catalog,
-  {all, latest, of, preferring}: VerifyOptions & {preferring: string | undefined},
-  name: string | undefined,
+  everything: Catalog,
+  {all, latest}: VerifyOptions,
+  {of, preferring}: {of: Whose | undefined; preferring: Whose | undefined},
   store: StorageProvider,
 ): Chosen {
+  const catalog = of === undefined ? everything : onlyOf(everything, of)
+  if (of !== undefined && catalog.backups.length + catalog.problems.length === 0)
+    return noneOf(of, store.describe())
   const newest = () => ({
     store,
     entry: findBackup(catalog, {latest: true, of, preferring}, store.describe()),
   })
-  if (name !== undefined) return chooseByName(catalog, name, store)
   if (latest) {
     if (catalog.backups.length === 0) {
       const broken = brokenSinceNewest(catalog)
@@ -147,8 +154,7 @@ function chooseBackups(
     return {broken: brokenSinceNewest(catalog, chosen.entry), whole: [chosen]}
   }
   if (all) {
-    const {problems: broken} = catalog
-    const backups = catalog.backups.filter(({manifest}) => of === undefined || manifest.database.name === of)
+    const {problems: broken, backups} = catalog
     if (broken.length + backups.length === 0) return {broken, whole: [newest()]} // says that there is none
     return {broken, whole: backups.map((entry) => ({store, entry}))}
   }

@@ -1,6 +1,7 @@
 import {describe, expect, test} from '@jest/globals'
 import {newestFirst, type Catalog, type CatalogEntry, type CatalogProblem} from '../../src/engine/catalog.js'
 import {brokenSinceNewest, findBackup, type BackupChoice} from '../../src/engine/find-backup.js'
+import {onlyOf} from '../../src/engine/whose.js'
 import type {Manifest} from '../../src/engine/manifest.js'
 import {DbbakError} from '../../src/support/errors.js'
 import {sampleManifest} from './sample-manifest.js'
@@ -48,18 +49,75 @@ test('where there are backups of several databases, the newest is that of the on
     database: {...january.manifest.database, name: 'crm'},
   })
   const mixed = catalog([january, february, crm])
-  const shop = january.manifest.database.name
+  const shop = january.manifest.database
+  const other = {name: 'other', host: 'elsewhere', port: 5432}
   expect(find({latest: true}, mixed)).toBe(crm)
   expect(find({latest: true, of: shop}, mixed)).toBe(february)
   expect(find({latest: true, preferring: shop}, mixed)).toBe(february)
   expect(find({notAfter: new Date('2025-05-01'), preferring: shop}, mixed)).toBe(february)
-  expect(find({latest: true, preferring: 'other'}, mixed)).toBe(crm)
-  expect(find({latest: true, preferring: 'other', refusingOthers: true}, all)).toBe(february)
-  expect(errorOf({latest: true, preferring: 'other', refusingOthers: true}, mixed)).toMatchObject({
+  expect(find({latest: true, preferring: other}, mixed)).toBe(crm)
+  expect(find({latest: true, preferring: other, refusingOthers: true}, all)).toBe(february)
+  expect(errorOf({latest: true, preferring: other, refusingOthers: true}, mixed)).toMatchObject({
     code: 'BACKUP_NAME_AMBIGUOUS',
     suggestions: [expect.stringContaining('--database'), expect.anything()],
   })
-  expect(errorOf({latest: true, of: 'other'}, mixed).code).toBe('BACKUP_NOT_FOUND')
+  expect(errorOf({latest: true, of: other}, mixed).code).toBe('BACKUP_NOT_FOUND')
+})
+
+describe('backups of databases of one name on two servers', () => {
+  const production = {...january.manifest.database, host: 'a.example', systemIdentifier: '1'}
+  const staging = {...production, host: 'b.example', systemIdentifier: '2'}
+  const at = (day: string, database: typeof production) => entry(`2025-01-${day}T00:00:00.000Z`, {database})
+  const [p1, s2, p3, s4] = [
+    at('01', production),
+    at('02', staging),
+    at('03', production),
+    at('04', staging),
+  ] as const
+  const both = catalog([p1, s2, p3, s4])
+
+  test('the newest is that of the server that is meant', () => {
+    expect(find({latest: true, preferring: production}, both)).toBe(p3)
+    expect(find({latest: true, of: staging, preferring: production}, both)).toBe(s4)
+    expect(find({latest: true, of: {name: 'shop'}, preferring: production}, both)).toBe(p3)
+    expect(find({notAfter: new Date('2025-01-03T12:00:00Z'), preferring: staging}, both)).toBe(s2)
+  })
+
+  test('one that replaces something is not guessed', () => {
+    const elsewhere = {...production, host: 'c.example'}
+    expect(find({latest: true, preferring: elsewhere}, both)).toBe(s4)
+    expect(errorOf({latest: true, preferring: elsewhere, refusingOthers: true}, both)).toMatchObject({
+      code: 'BACKUP_NAME_AMBIGUOUS',
+      message: expect.stringMatching(/b\.example:\d+, a\.example:\d+/),
+    })
+  })
+
+  test('a database that has moved takes its backups along', () => {
+    const moved = catalog([p1, p3, s4])
+    const elsewhere = {...production, host: 'c.example'}
+    expect(find({latest: true, preferring: elsewhere, refusingOthers: true}, moved)).toBe(s4)
+    expect(find({notAfter: new Date('2025-01-03'), preferring: staging, refusingOthers: true}, moved)).toBe(
+      p3,
+    )
+    expect(onlyOf(moved, staging).backups).toEqual([s4, p3, p1])
+  })
+
+  test('what a catalog holds of one is its backups, and what is not named like those of another', () => {
+    const crm = entry('2025-01-05T00:00:00.000Z', {
+      id: 'crm_2025-01-05T00-00-00-000Z',
+      database: {...production, name: 'crm'},
+    })
+    const broken = ['shop_2025-01-20', 'crm_2025-01-20', 'own_2025-01-20'].map((name) =>
+      problem(`${name}T00-00-00-000Z.sql`),
+    )
+    const mixed = catalog([p1, s2, p3, s4, crm], broken)
+    expect(onlyOf(mixed, production)).toMatchObject({backups: [p3, p1], problems: [broken[0], broken[2]]})
+    expect(onlyOf(mixed, crm.manifest.database)).toMatchObject({
+      backups: [crm],
+      problems: [broken[1], broken[2]],
+    })
+    expect(onlyOf(mixed, {name: 'shop'}).backups).toEqual([s4, p3, s2, p1])
+  })
 })
 
 test('what is broken of one database is no news of another that lies beside it', () => {

@@ -1,7 +1,9 @@
 import {DbbakError} from '../../support/errors.js'
 import {shellWord} from '../../support/shell.js'
 import {snapshotMs, type Catalog, type CatalogEntry, type CatalogProblem} from '../catalog.js'
-import {brokenSinceNewest, findBackup, timeInName} from '../find-backup.js'
+import {brokenSinceNewest, findBackup, noneOf} from '../find-backup.js'
+import {timeInName} from '../naming.js'
+import {onlyOf, type Whose} from '../whose.js'
 
 /** Which backups are to be copied. */
 export type CopyChoice =
@@ -17,9 +19,19 @@ export interface Chosen {
   broken: CatalogProblem[]
 }
 
-/** @throws DbbakError BACKUP_NOT_FOUND, BACKUP_NAME_AMBIGUOUS */
-export function chooseBackups(catalog: Catalog, choice: CopyChoice, place: string): Chosen {
-  if ('name' in choice) return byName(catalog, choice.name, place)
+/**
+ * @param of only this database's, unless one is named
+ * @throws DbbakError BACKUP_NOT_FOUND, BACKUP_NAME_AMBIGUOUS
+ */
+export function chooseBackups(
+  everything: Catalog,
+  choice: CopyChoice,
+  place: string,
+  of: Whose | undefined,
+): Chosen {
+  if ('name' in choice) return byName(everything, choice.name, place)
+  const catalog = of === undefined ? everything : onlyOf(everything, of)
+  if (of !== undefined && catalog.backups.length + catalog.problems.length === 0) return noneOf(of, place)
   const chosen = 'latest' in choice ? newest(catalog, place) : several(catalog, choice)
   if (chosen.backups.length + chosen.broken.length > 0) return chosen
   if ('latest' in choice || choice.since === undefined)
