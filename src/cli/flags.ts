@@ -18,34 +18,44 @@ export const oneDatabaseFlag = Flags.string({
   helpValue: 'NAME',
 })
 
-/** For commands that work on several. */
-export const fleetFlags = {
+const helpGroup = 'SEVERAL DATABASES'
+
+/** Flags of commands that work on several databases, but for what is named: only their names' meaning differs. */
+const severalFlags = (names: string, atATime: number, instead: string[] = []) => ({
   database: Flags.string({
-    description: "One of the config file's databases; may be repeated.",
+    description: `${names}; may be repeated.`,
     multiple: true,
     multipleNonGreedy: true,
-    exclusive: ['database-url'],
+    exclusive: instead,
     helpValue: 'NAME',
-    helpGroup: 'SEVERAL DATABASES',
+    helpGroup,
   }),
   'all-databases': Flags.boolean({
     description: "All of the config file's databases; goes on after a failure.",
-    exclusive: ['database', 'database-url'],
-    helpGroup: 'SEVERAL DATABASES',
+    exclusive: ['database', ...instead],
+    helpGroup,
   }),
   shard: Flags.string({
     description: 'A part of them, the same on every machine: 2/5 is the second of five.',
     helpValue: 'PART/PARTS',
-    helpGroup: 'SEVERAL DATABASES',
+    helpGroup,
   }),
   concurrency: Flags.integer({
-    description: 'So many databases at a time (default 2).',
+    description: `So many databases at a time (default ${atATime}).`,
     min: 1,
     max: 100,
     helpValue: 'N',
-    helpGroup: 'SEVERAL DATABASES',
+    helpGroup,
   }),
-}
+})
+
+/** For commands that reach databases. */
+export const databasesFlags = (atATime: number) =>
+  severalFlags("One of the config file's databases", atATime, ['database-url'])
+
+/** For commands that work on what was backed up. */
+export const whoseFlags = (atATime: number) =>
+  severalFlags("Whose backups: one of the config file's databases, or one by its own name", atATime)
 
 export const bandwidthLimitFlag = Flags.string({
   description: 'Send and receive at most so many bytes a second (20MB, 800kB).',

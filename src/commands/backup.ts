@@ -1,25 +1,27 @@
 import {Flags, type Interfaces} from '@oclif/core'
-import {DbbakCommand} from '../cli/command.js'
-import {downloadConsent} from '../cli/download-question.js'
+import type {DbbakCommand} from '../cli/command.js'
+import {FleetCommand} from '../cli/fleet-command.js'
+import {backupFacts} from '../cli/fleet-facts.js'
 import {
   bandwidthLimitFlag,
+  databasesFlags,
   databaseUrlFlag,
-  fleetFlags,
   levelFlag,
   patterns,
   scratchFlag,
 } from '../cli/flags.js'
 import {backupPlan, backupSummary} from '../cli/show-backup.js'
-import {fleetSummary} from '../cli/show-fleet.js'
 import {pruneSummary} from '../cli/show-prune.js'
 import {verifySummary} from '../cli/show-verify.js'
 import type {BackupResult} from '../index.js'
 import type {BackupOptions} from '../library/take-backup.js'
 import type {VerifyOptions} from '../library/verify-backups.js'
 
+const databasesAtATime = 2
+
 type BackupFlags = Interfaces.InferredFlags<(typeof Backup)['flags'] & (typeof DbbakCommand)['baseFlags']>
 
-export default class Backup extends DbbakCommand {
+export default class Backup extends FleetCommand {
   static override summary = 'Take a backup of a database.'
   static override description =
     'Dumps the database in one snapshot, with the exact row counts of that snapshot, and stores it at one or more destinations. ' +
@@ -91,33 +93,14 @@ export default class Backup extends DbbakCommand {
       helpValue: 'TIME',
     }),
     'dry-run': Flags.boolean({description: 'Look at everything, write nothing.'}),
-    ...fleetFlags,
+    ...databasesFlags(databasesAtATime),
   }
 
   async run(): Promise<unknown> {
     const {flags} = await this.parse(Backup)
-    const {chosenDatabases} = await import('../library/fleet.js')
-    const {database, 'all-databases': all, shard, config} = flags
-    const names = await chosenDatabases({databases: database, all, shard, config})
     const options = this.optionsOf(flags)
-    if (names === undefined) return this.backUp(options, flags)
-    if (database?.length === 1 && names.length === 1)
-      return this.backUp({...options, database: names[0]}, flags)
-    return this.backUpEach(names, options, flags)
-  }
-
-  private async backUpEach(names: string[], options: BackupOptions, flags: BackupFlags): Promise<unknown> {
-    const {forEachDatabase, fleetError} = await import('../library/fleet.js')
-    const line = {}
-    const result = await forEachDatabase(
-      names,
-      {concurrency: flags.concurrency ?? 2, doing: 'Backing up', events: options.events, signal: this.signal},
-      (database, events) => this.backUp({...options, database, events, line}, flags, () => {}),
-    )
-    this.log(fleetSummary(result))
-    const error = fleetError(result)
-    if (error) throw error
-    return result
+    const work = {doing: 'Backing up', atATime: databasesAtATime, facts: backupFacts}
+    return this.forDatabases(flags, work, (whose, log) => this.backUp({...options, ...whose}, flags, log))
   }
 
   private optionsOf(flags: BackupFlags): BackupOptions {
@@ -143,11 +126,10 @@ export default class Backup extends DbbakCommand {
     }
   }
 
-  /** @param log where the summary goes; of several databases there is one for all */
   private async backUp(
     options: BackupOptions,
     flags: BackupFlags,
-    log = (text: string) => this.log(text),
+    log: (text: string) => void,
   ): Promise<unknown> {
     const {takeBackup, planBackupOf} = await import('../library/take-backup.js')
     if (flags['dry-run']) {
@@ -186,7 +168,7 @@ export default class Backup extends DbbakCommand {
       from: options.to?.[0],
       level: flags.verify as VerifyOptions['level'],
       scratch: flags.scratch as VerifyOptions['scratch'],
-      mayDownload: downloadConsent(flags.scratch, this.signal),
+      mayDownload: this.downloadConsent(flags.scratch),
     })
     log(verifySummary(verified))
     const document = {...result, verification: verified}

@@ -1,12 +1,12 @@
 import {Args, Flags} from '@oclif/core'
-import {DbbakCommand} from '../cli/command.js'
-import {downloadConsent} from '../cli/download-question.js'
-import {bandwidthLimitFlag, fromFlag, levelFlag, scratchFlag} from '../cli/flags.js'
+import {FleetCommand, refuseUnclearForSeveral} from '../cli/fleet-command.js'
+import {copyFacts} from '../cli/fleet-facts.js'
+import {bandwidthLimitFlag, fromFlag, levelFlag, scratchFlag, whoseFlags} from '../cli/flags.js'
 import {copySummary} from '../cli/show-copy.js'
 import {verifySummary} from '../cli/show-verify.js'
 import type {CopyOptions} from '../library/copy-backups.js'
 
-export default class Copy extends DbbakCommand {
+export default class Copy extends FleetCommand {
   static override summary = 'Copy backups to other destinations.'
   static override description =
     'Streams backups from one destination to others, and holds every byte against the manifest on the way: nothing of a damaged backup is stored. ' +
@@ -41,30 +41,42 @@ export default class Copy extends DbbakCommand {
     verify: levelFlag,
     scratch: scratchFlag,
     'dry-run': Flags.boolean({description: 'Tell what would be copied, copy nothing.'}),
+    ...whoseFlags(2),
   }
 
   async run(): Promise<unknown> {
     const {flags, args} = await this.parse(Copy)
     const {copyBackups, copyError} = await import('../library/copy-backups.js')
-    const result = await copyBackups({
-      ...this.runOptions(flags),
-      backup: args.backup,
-      latest: flags.latest,
-      all: flags.all,
-      since: flags.since,
-      allKinds: flags['all-kinds'],
-      from: flags.from,
-      bandwidthLimit: flags['bandwidth-limit'],
-      to: flags.to,
-      verify: flags.verify as CopyOptions['verify'],
-      scratch: flags.scratch as CopyOptions['scratch'],
-      mayDownload: downloadConsent(flags.scratch, this.signal),
-      dryRun: flags['dry-run'],
+    const {latest, all, since} = flags
+    const work = {
+      doing: 'Copying the backups of',
+      atATime: 2,
+      others: true,
+      refuse: () => refuseUnclearForSeveral('copy', args.backup, latest || all || since !== undefined),
+      facts: copyFacts,
+    }
+    return this.forDatabases(flags, work, async (whose, log) => {
+      const result = await copyBackups({
+        ...this.runOptions(flags),
+        ...whose,
+        backup: args.backup,
+        latest,
+        all,
+        since,
+        allKinds: flags['all-kinds'],
+        from: flags.from,
+        bandwidthLimit: flags['bandwidth-limit'],
+        to: flags.to,
+        verify: flags.verify as CopyOptions['verify'],
+        scratch: flags.scratch as CopyOptions['scratch'],
+        mayDownload: this.downloadConsent(flags.scratch),
+        dryRun: flags['dry-run'],
+      })
+      log(copySummary(result))
+      for (const verification of result.verification ?? []) log(`\n${verifySummary(verification)}`)
+      const error = copyError(result)
+      if (error) throw error
+      return result
     })
-    this.log(copySummary(result))
-    for (const verification of result.verification ?? []) this.log(`\n${verifySummary(verification)}`)
-    const error = copyError(result)
-    if (error) throw error
-    return result
   }
 }

@@ -1,9 +1,10 @@
 import {Flags} from '@oclif/core'
-import {DbbakCommand} from '../cli/command.js'
-import {fromFlag} from '../cli/flags.js'
+import {FleetCommand} from '../cli/fleet-command.js'
+import {listFacts} from '../cli/fleet-facts.js'
+import {fromFlag, whoseFlags} from '../cli/flags.js'
 import {listTable} from '../cli/show-list.js'
 
-export default class List extends DbbakCommand {
+export default class List extends FleetCommand {
   static override summary = 'List the backups of a destination.'
   static override description =
     'Newest first. Only complete backups are listed: those with a valid manifest whose files are all there with their sizes.'
@@ -18,20 +19,25 @@ export default class List extends DbbakCommand {
     limit: Flags.integer({description: 'Only the newest N.', min: 1, helpValue: 'N'}),
     'all-kinds': Flags.boolean({description: 'Safety backups too.'}),
     incomplete: Flags.boolean({description: 'What failed or killed runs left behind too.'}),
+    ...whoseFlags(4),
   }
 
   async run(): Promise<unknown> {
     const {flags} = await this.parse(List)
     const {listBackups} = await import('../library/list-backups.js')
     const allKinds = flags['all-kinds']
-    const result = await listBackups({
-      ...this.runOptions(flags),
-      from: flags.from,
-      limit: flags.limit,
-      allKinds,
-      incomplete: flags.incomplete,
+    const work = {doing: 'Listing the backups of', atATime: 4, others: true, facts: listFacts}
+    return this.forDatabases(flags, work, async (whose, log) => {
+      const result = await listBackups({
+        ...this.runOptions(flags),
+        ...whose,
+        from: flags.from,
+        limit: flags.limit,
+        allKinds,
+        incomplete: flags.incomplete,
+      })
+      log(listTable(result, allKinds))
+      return result
     })
-    this.log(listTable(result, allKinds))
-    return result
   }
 }

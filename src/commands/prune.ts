@@ -1,14 +1,18 @@
-import {Flags} from '@oclif/core'
+import {Flags, type Interfaces} from '@oclif/core'
 import {askToType, canAsk} from '../cli/confirm.js'
-import {DbbakCommand} from '../cli/command.js'
-import {oneDatabaseFlag} from '../cli/flags.js'
+import type {DbbakCommand} from '../cli/command.js'
+import {FleetCommand, type ForDatabase} from '../cli/fleet-command.js'
+import {pruneFacts} from '../cli/fleet-facts.js'
+import {whoseFlags} from '../cli/flags.js'
 import {pruneQuestion, pruneSummary, pruneTable} from '../cli/show-prune.js'
 import type {PruneResult} from '../library/prune-backups.js'
+
+type PruneFlags = Interfaces.InferredFlags<(typeof Prune)['flags'] & (typeof DbbakCommand)['baseFlags']>
 
 const rule = (description: string) =>
   Flags.integer({description, min: 0, max: 100_000, helpValue: 'N', helpGroup: 'RETENTION'})
 
-export default class Prune extends DbbakCommand {
+export default class Prune extends FleetCommand {
   static override summary = 'Remove the backups that no rule of the retention policy keeps.'
   static override description =
     'A backup is kept if any rule keeps it; 0 takes a rule out. Each database has the rules to itself, and so has each selection of tables. ' +
@@ -29,7 +33,6 @@ export default class Prune extends DbbakCommand {
       multipleNonGreedy: true,
       helpValue: 'DEST',
     }),
-    database: oneDatabaseFlag,
     'keep-days': rule('Keep those newer than N days (default: RETENTION_DAYS, else 30).'),
     'keep-last': rule('Keep the newest N.'),
     'keep-daily': rule('Keep the newest of each of the last N days that have backups.'),
@@ -46,16 +49,35 @@ export default class Prune extends DbbakCommand {
     }),
     'dry-run': Flags.boolean({description: 'Tell what would be removed, remove nothing.'}),
     force: Flags.boolean({description: 'Go ahead without asking.'}),
+    ...whoseFlags(2),
   }
 
   async run(): Promise<unknown> {
     const {flags} = await this.parse(Prune)
+    const {needsConfirmation} = await import('../library/prune-backups.js')
+    const isAgreed = flags.force || flags['dry-run']
+    const work = {
+      doing: 'Pruning the backups of',
+      atATime: 2,
+      others: true,
+      refuse: () => {
+        if (!isAgreed) throw needsConfirmation()
+      },
+      facts: pruneFacts,
+    }
+    return this.forDatabases(flags, work, (whose, log) => this.prune(flags, whose, log))
+  }
+
+  private async prune(
+    flags: PruneFlags,
+    whose: ForDatabase,
+    log: (text: string) => void,
+  ): Promise<PruneResult> {
     let isShown = false
     const {pruneBackups, pruneError} = await import('../library/prune-backups.js')
-    const {whoseBackups} = await import('../library/fleet.js')
     const result = await pruneBackups({
       ...this.runOptions(flags),
-      ...(await whoseBackups(flags.database, flags)),
+      ...whose,
       from: flags.from,
       keepDays: flags['keep-days'],
       keepLast: flags['keep-last'],
@@ -71,8 +93,8 @@ export default class Prune extends DbbakCommand {
       ...(canAsk() ? {confirm: (plan: PruneResult) => ((isShown = true), this.consent(plan))} : {}),
     })
     const table = pruneTable(result)
-    if (!isShown && table !== '') this.log(`${table}\n`)
-    this.log(pruneSummary(result))
+    if (!isShown && table !== '') log(`${table}\n`)
+    log(pruneSummary(result))
     const error = pruneError(result)
     if (error) throw error
     return result

@@ -1,11 +1,11 @@
 import {Args, Flags} from '@oclif/core'
-import {DbbakCommand} from '../cli/command.js'
-import {downloadConsent} from '../cli/download-question.js'
-import {bandwidthLimitFlag, fromFlag, oneDatabaseFlag, levelFlag, scratchFlag} from '../cli/flags.js'
+import {FleetCommand, refuseUnclearForSeveral} from '../cli/fleet-command.js'
+import {verifyFacts} from '../cli/fleet-facts.js'
+import {bandwidthLimitFlag, fromFlag, levelFlag, scratchFlag, whoseFlags} from '../cli/flags.js'
 import {verifySummary} from '../cli/show-verify.js'
 import type {VerifyOptions} from '../library/verify-backups.js'
 
-export default class Verify extends DbbakCommand {
+export default class Verify extends FleetCommand {
   static override summary = 'Prove that a backup can be restored.'
   static override description =
     'Checks the files, their checksums, reads the archive to its last byte, restores it into a scratch database and compares the copy, ' +
@@ -23,7 +23,6 @@ export default class Verify extends DbbakCommand {
   static override flags = {
     latest: Flags.boolean({description: 'The newest backup.', exclusive: ['all']}),
     all: Flags.boolean({description: 'Every backup; goes on after a failure.'}),
-    database: oneDatabaseFlag,
     from: fromFlag,
     'bandwidth-limit': bandwidthLimitFlag,
     level: levelFlag,
@@ -32,28 +31,37 @@ export default class Verify extends DbbakCommand {
       description: 'The server for restore tests; instead of TEST_DATABASE_URL.',
       helpValue: 'URL',
     }),
+    ...whoseFlags(1),
   }
 
   async run(): Promise<unknown> {
     const {flags, args} = await this.parse(Verify)
     const {verifyBackups, verificationError} = await import('../library/verify-backups.js')
-    const {whoseBackups} = await import('../library/fleet.js')
-    const result = await verifyBackups({
-      ...this.runOptions(flags),
-      ...(await whoseBackups(flags.database, flags)),
-      backup: args.backup,
-      latest: flags.latest,
-      all: flags.all,
-      from: flags.from,
-      bandwidthLimit: flags['bandwidth-limit'],
-      level: flags.level as VerifyOptions['level'],
-      scratch: flags.scratch as VerifyOptions['scratch'],
-      testDatabaseUrl: flags['test-database-url'],
-      mayDownload: downloadConsent(flags.scratch, this.signal),
+    const work = {
+      doing: 'Verifying the backups of',
+      atATime: 1, // the restore tests of two at a time take as long, and twice the room
+      others: true,
+      refuse: () => refuseUnclearForSeveral('verify', args.backup, flags.latest || flags.all),
+      facts: verifyFacts,
+    }
+    return this.forDatabases(flags, work, async (whose, log) => {
+      const result = await verifyBackups({
+        ...this.runOptions(flags),
+        ...whose,
+        backup: args.backup,
+        latest: flags.latest,
+        all: flags.all,
+        from: flags.from,
+        bandwidthLimit: flags['bandwidth-limit'],
+        level: flags.level as VerifyOptions['level'],
+        scratch: flags.scratch as VerifyOptions['scratch'],
+        testDatabaseUrl: flags['test-database-url'],
+        mayDownload: this.downloadConsent(flags.scratch),
+      })
+      log(verifySummary(result))
+      const error = verificationError(result)
+      if (error) throw error
+      return result
     })
-    this.log(verifySummary(result))
-    const error = verificationError(result)
-    if (error) throw error
-    return result
   }
 }

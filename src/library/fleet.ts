@@ -1,8 +1,9 @@
 import {activity, type Events} from '../engine/events.js'
 import {DbbakError, exitCodeOf, messageOf, worstExitCode, type ExitCode} from '../support/errors.js'
+import {shellWord} from '../support/shell.js'
 import {loadConfigFile, type ConfigFile} from './config-file.js'
 import {surroundingsOf, type RunOptions} from './context.js'
-import {namedConfig} from './settings.js'
+import {configuredDatabase, namedConfig} from './settings.js'
 
 export interface FleetChoice extends Pick<RunOptions, 'env' | 'cwd' | 'config'> {
   /** Names of the config file's `databases`. */
@@ -10,6 +11,8 @@ export interface FleetChoice extends Pick<RunOptions, 'env' | 'cwd' | 'config'> 
   all?: boolean | undefined
   /** `2/5`: the second of five parts of them. */
   shard?: string | undefined
+  /** Names of other databases, that have backups, too. */
+  others?: boolean | undefined
 }
 
 /** What became of one of several databases. */
@@ -42,11 +45,15 @@ export async function chosenDatabases(choice: FleetChoice): Promise<string[] | u
   if (named.length === 0 && !all) {
     if (shard === undefined) return undefined
     throw new DbbakError('OPTION_INVALID', '--shard divides several databases.', {
-      suggestions: [`dbbak backup --all-databases --shard ${shard}`],
+      suggestions: [`Of which? --all-databases --shard ${shard}`],
     })
   }
-  if (!all) return part([...new Set(named)].sort(), shard)
   const file = await configOf(choice)
+  if (!all) {
+    // All of them, before anything is done for the first.
+    if (!choice.others) for (const name of named) configuredDatabase(name, file)
+    return part([...new Set(named)].sort(), shard)
+  }
   const names = Object.keys(file?.config.databases ?? {})
   if (names.length > 0) return part(names.sort(), shard)
   throw new DbbakError(
@@ -111,9 +118,9 @@ export async function forEachDatabase<T>(
       runs.set(database, await outcomeOf(database, () => run(database, progress.eventsOf(database))))
     }
   }
-  await activity(events, `${doing} ${names.length} ${names.length === 1 ? 'database' : 'databases'}`, () =>
-    Promise.all(Array.from({length: Math.min(concurrency, names.length)}, worker)),
-  )
+  const workers = () => Promise.all(Array.from({length: Math.min(concurrency, names.length)}, worker))
+  const what = `${doing} ${names.length} ${names.length === 1 ? 'database' : 'databases'}`
+  if (names.length > 0) await activity(events, what, workers)
   const databases = names.map((database) => runs.get(database) ?? {database, status: 'not-run' as const})
   const result = {
     databases,
@@ -164,14 +171,19 @@ function fleetProgress(events: Events): {eventsOf(database: string): Events} {
   }
 }
 
-/** The error that a fleet of which some failed ends a command with: the worst exit code of all. */
-export function fleetError<T>(result: FleetResult<T>): DbbakError | undefined {
+/**
+ * The error that a fleet of which some failed ends a command with: the worst exit code of all.
+ * @param command to run for one database alone
+ */
+export function fleetError<T>(result: FleetResult<T>, command = 'backup'): DbbakError | undefined {
   const failed = result.databases.filter((run) => run.status === 'failed')
   if (failed.length === 0) return undefined
   const list = failed.map(({database, error}) => `${database}: ${error.message}`).join(' ')
   const sentence = `${failed.length} of ${result.databases.length} databases failed. ${list}`
   return new DbbakError('DATABASES_FAILED', sentence, {
-    suggestions: failed.map(({database}) => `Run it alone: dbbak backup --database ${database}`).slice(0, 3),
+    suggestions: failed
+      .map(({database}) => `Run it alone: dbbak ${command} --database ${shellWord(database)}`)
+      .slice(0, 3),
     details: {document: result},
   }).during(worstExitCode(failed.map(({error}) => error.exitCode)))
 }

@@ -157,7 +157,8 @@ function refuseUnknown(name: string, plans: Plans): void {
   )
 }
 
-const needsConfirmation = (): DbbakError =>
+/** Nobody was asked, and nobody can be. */
+export const needsConfirmation = (): DbbakError =>
   new DbbakError('CONFIRMATION_REQUIRED', 'Removing backups needs a confirmation.', {
     suggestions: [
       'See what would be removed: dbbak prune --dry-run',

@@ -180,11 +180,19 @@ function lookUp(from: SettingsFrom, file: ConfigFile | undefined) {
 /** What the config file says of one database, under the names of the file's own keys. */
 function chosenDatabase(name: string | undefined, file: ConfigFile | undefined): Config | undefined {
   if (name === undefined) return undefined
+  const {url, destinations, ...same} = configuredDatabase(name, file)
+  return {...same, databaseUrl: url, ...(destinations && {to: destinations})}
+}
+
+/** One of the file's `databases`. @throws DbbakError CONFIG_INVALID where it names none such */
+export function configuredDatabase(
+  name: string,
+  file: ConfigFile | undefined,
+): NonNullable<Config['databases']>[string] {
   const databases = file?.config.databases ?? {}
   const found = Object.hasOwn(databases, name) ? databases[name] : undefined
   if (found === undefined) throw unknownDatabase(name, Object.keys(databases), file)
-  const {url, destinations, ...same} = found
-  return {...same, databaseUrl: url, ...(destinations && {to: destinations})}
+  return found
 }
 
 function unknownDatabase(name: string, names: string[], file: ConfigFile | undefined): DbbakError {
@@ -195,7 +203,7 @@ function unknownDatabase(name: string, names: string[], file: ConfigFile | undef
     suggestions: [
       nearest === undefined
         ? 'Name databases in the config file: databases: {shop: {url: ${SHOP_DATABASE_URL}}}'
-        : `dbbak backup --database ${nearest}`,
+        : `--database ${nearest}`,
     ],
   })
 }

@@ -1,5 +1,5 @@
-import {afterAll, beforeAll, expect, test} from '@jest/globals'
-import {mkdtemp, readdir, rm, writeFile} from 'node:fs/promises'
+import {afterAll, beforeAll, describe, expect, test} from '@jest/globals'
+import {mkdtemp, readdir, readFile, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import pg from 'pg'
@@ -91,6 +91,93 @@ test.each([
 ])('%j is refused before anything is done', async (args, code, hint) => {
   const {error} = await failing(['backup', ...args], run(), {exitCode: 2, code})
   expect(error.suggestions.join()).toContain(hint)
+})
+
+describe('what was backed up, of all databases of the config', () => {
+  const configured = ['alpha', 'beta', 'gamma']
+  const each = (result: unknown) => configured.map((database) => ({database, status: 'done', result}))
+  let config: string
+  const all = (...args: string[]) => [...args, '--all-databases', '--config', config]
+  beforeAll(async () => {
+    config = join(folder, 'others.yaml')
+    const entry = (name: string) => `  ${name}: {url: '${server.url(name)}', destinations: [./of/${name}]}\n`
+    await writeFile(config, `databases:\n${configured.map(entry).join('')}`, {mode: 0o600})
+    await dbbakJson(all('backup'), run())
+    await dbbakJson(all('backup'), run())
+  })
+
+  test('is listed', async () => {
+    const {databases} = await dbbakJson(all('list'), run())
+    expect(databases).toMatchObject(each({backups: [{}, {}]}))
+    const {stdout} = await dbbak(all('list'), run())
+    expect(stdout).toMatch(
+      /^✔ alpha {2}2 backups, the newest .* old: alpha_.*\n✔ beta [^]*\n3 databases: 3 done/,
+    )
+  })
+
+  test('is verified, and the damage of one is not that of another', async () => {
+    const verify = all('verify', '--all', '--level', 'checksum')
+    expect((await dbbakJson(verify, run())).databases).toMatchObject(each({verdict: 'passed'}))
+    expect((await dbbak(verify, run())).stdout).toContain('✔ beta   2 backups passed, none by a restore test')
+    const [archive] = (await readdir(join(folder, 'of', 'beta'))).filter((name) => name.endsWith('.dump.zst'))
+    const copy = await readFile(join(folder, 'of', 'beta', archive))
+    await writeFile(
+      join(folder, 'of', 'beta', archive),
+      Buffer.concat([copy.subarray(0, -1), Buffer.from('x')]),
+    )
+    const {databases, error} = await dbbakJson(verify, run(), 5)
+    expect(databases).toMatchObject([
+      {database: 'alpha', status: 'done'},
+      {database: 'beta', status: 'failed', error: {code: 'VERIFICATION_FAILED'}, result: {verdict: 'failed'}},
+      {database: 'gamma', status: 'done'},
+    ])
+    expect(error.suggestions).toContain('Run it alone: dbbak verify --database beta')
+    await writeFile(join(folder, 'of', 'beta', archive), copy)
+  })
+
+  test('is copied', async () => {
+    const to = join(folder, 'copies')
+    const {databases} = await dbbakJson(all('copy', '--latest', '--to', to), run())
+    expect(databases).toMatchObject(each({copies: [{status: 'copied'}]}))
+    const one = await dbbakJson(['list', '--from', to, '--database', 'beta', '--database', 'gamma'], run())
+    expect(one.databases).toMatchObject([
+      {database: 'beta', result: {backups: [{database: 'beta'}]}},
+      {database: 'gamma', result: {backups: [{database: 'gamma'}]}},
+    ])
+    const all3 = await dbbakJson(['list', '--from', to], run())
+    expect(all3.backups).toHaveLength(3)
+    const mine = ['copy', '--all', '--from', to, '--database', 'beta', '--to', join(folder, 'mine')]
+    expect((await dbbakJson(mine, run())).copies).toMatchObject([{name: expect.stringMatching(/^beta_/)}])
+  })
+
+  test('is pruned, never unasked', async () => {
+    const prune = all('prune', '--keep-days', '0', '--keep-last', '1', '--keep-verified', '0')
+    await failing(prune, run(), {exitCode: 2, code: 'CONFIRMATION_REQUIRED'})
+    const plan = await dbbakJson([...prune, '--dry-run'], run())
+    expect(plan.databases).toMatchObject(each({dryRun: true, removed: [{}], kept: [{}]}))
+    const {stdout} = await dbbak([...prune, '--force'], run())
+    expect(stdout).toMatch(/✔ gamma {2}1 removed, 1 kept, .* freed/)
+    expect((await dbbakJson(all('list'), run())).databases).toMatchObject(each({backups: [{}]}))
+  })
+
+  test.each([
+    [['verify', 'alpha_2026', '--all-databases'], '--latest'],
+    [['verify', '--all-databases'], '--latest'],
+    [['copy', '--all-databases', '--to', './x'], '--latest'],
+    [['list', '--shard', '1/2'], '--all-databases'],
+  ])('%j is refused before anything is done', async (args, hint) => {
+    const {error} = await failing([...args, '--config', config], run(), {exitCode: 2, code: 'OPTION_INVALID'})
+    expect(error.suggestions.join()).toContain(hint)
+  })
+})
+
+test('one name that is wrong, and none of the others is backed up', async () => {
+  const before = await dbbakJson(['list', '--from', 'backups'], run())
+  const args = ['backup', '--database', 'alpha', '--database', 'nope']
+  const {error} = await failing(args, run(), {exitCode: 2, code: 'CONFIG_INVALID'})
+  expect(error.message).toContain('"nope"')
+  const after = await dbbakJson(['list', '--from', 'backups'], run())
+  expect(after.backups).toHaveLength(before.backups.length)
 })
 
 test('where backups of several databases lie together, the newest is that of the database that is meant', async () => {
