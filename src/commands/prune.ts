@@ -16,7 +16,7 @@ export default class Prune extends FleetCommand {
   static override summary = 'Remove the backups that no rule of the retention policy keeps.'
   static override description =
     'A backup is kept if any rule keeps it; 0 takes a rule out. Each database has the rules to itself, and so has each selection of tables. ' +
-    'The newest backup, and the newest that did not fail its verification, always stay. ' +
+    'Of each of these the newest, the newest that did not fail its verification, and the newest that passed a restore test always stay. ' +
     'Removes as well what failed runs left more than a day ago; never other files, damaged backups, or what lies in folders below. ' +
     'Shows what goes and why, and asks.'
   static override examples = [

@@ -1,4 +1,5 @@
 import {snapshotMs, type Catalog, type CatalogEntry} from './catalog.js'
+import type {Manifest} from './manifest.js'
 import {prefixOf} from './naming.js'
 
 /** Whose backups are meant: a database by its name, and by where it is, for several servers may have one of that name. */
@@ -38,9 +39,15 @@ export function ofOneServer(
   return there.size === 0 ? undefined : backups.filter((entry) => there.has(serverOf(entry)))
 }
 
-/** A server is one by its system identifier, whatever it is called; where that is not known, by its address. */
-const serverOf = ({manifest: {database}}: CatalogEntry): string =>
-  database.systemIdentifier ?? `${database.host}:${database.port}`
+const serverOf = ({manifest: {database}}: CatalogEntry): string => databaseKey(database)
+
+/**
+ * The same text for the same database: one by its name and system identifier, wherever it lies. Where a server does not
+ * tell that, its address has to do.
+ */
+export function databaseKey({name, systemIdentifier, host, port}: Manifest['database']): string {
+  return JSON.stringify(systemIdentifier === null ? [name, null, host, port] : [name, systemIdentifier])
+}
 
 function followOneAnother(servers: CatalogEntry[][]): boolean {
   const spans = servers

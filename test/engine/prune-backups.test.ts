@@ -97,6 +97,7 @@ describe('a backup that is removed', () => {
     await prune(memory, {keepDays: 30, keepVerified: 1})
     expect(await keysAt(memory)).not.toContain(custom)
     expect(await backupsAt(memory)).toMatchObject({whole: expect.arrayContaining([plain]), broken: []})
+    await store(memory, {at: daysAgo(2), verified: 'passed'})
     await prune(memory, {keepDays: 30})
     expect((await keysAt(memory)).filter((key) => key.startsWith(idOf(plain)))).toEqual([])
   })
@@ -127,14 +128,32 @@ describe('what is nobody’s business of a policy', () => {
     expect(removed.map(({name}) => name)).toEqual([names[1]])
   })
 
-  test('a backup of some tables stands for no other: the last of the whole database stays', async () => {
-    const orders = {tables: ['orders', 'items'], schemas: []}
-    await store(memory, {at: daysAgo(40), selection: orders})
-    const second = await store(memory, {at: daysAgo(50), selection: {tables: ['items', 'orders']}})
+  test('a backup of some tables stands for no other: of each selection the last stays', async () => {
+    const without = {excludeTableData: ['audit']}
+    for (const selection of [{tables: ['orders']}, without, {tables: ['orders', 'items'], schemas: []}])
+      await store(memory, {at: daysAgo(40), prefix: JSON.stringify(selection).replace(/\W/g, ''), selection})
+    const gone = [
+      await store(memory, {at: daysAgo(50), selection: {tables: ['items', 'orders', 'items']}}),
+      await store(memory, {at: daysAgo(55), selection: without}),
+    ]
     await store(memory, {at: daysAgo(60)})
-    const fourth = await store(memory, {at: daysAgo(70)})
-    const {removed} = await prune(memory, {keepLast: 1})
-    expect(removed.map(({name}) => name)).toEqual([second, fourth])
+    gone.push(await store(memory, {at: daysAgo(70)}))
+    const {removed} = await prune(memory, {keepDays: 1})
+    expect(removed.map(({name}) => name)).toEqual(gone)
+  })
+
+  test('one backup of a table does not push out those that leave something out', async () => {
+    const selection = {excludeTableData: ['audit']}
+    const all: string[] = []
+    for (let days = 40; days < 70; days++)
+      all.push(
+        await store(memory, {at: daysAgo(days), selection, verified: days === 50 ? 'passed' : undefined}),
+      )
+    await store(memory, {at: daysAgo(1), selection: {tables: ['orders']}})
+    await prune(memory, {keepDays: 30})
+    const {whole} = await backupsAt(memory)
+    expect(whole).toEqual(expect.arrayContaining([all[0], all[10]]))
+    expect(whole).toHaveLength(3)
   })
 
   test('one database alone: neither the backups of others nor what their runs left', async () => {
@@ -497,6 +516,20 @@ describe('others at work at the same time', () => {
     await carryOut(memory, plan, result, {events: {}, signal: new AbortController().signal})
     const reasons = ['older than 30 days', 'somebody else removed it meanwhile']
     expect(result).toMatchObject({removed: [{name: gone, bytes: 0, reasons}], failed: [], bytesFreed: 0})
+  })
+
+  test('a series whose newest has gone meanwhile loses nothing, the others what they would', async () => {
+    const selection = {excludeTableData: ['audit']}
+    await store(memory, {at: daysAgo(1)})
+    const newest = await store(memory, {at: daysAgo(40), selection})
+    const gone = await store(memory, {at: daysAgo(50)})
+    const stays = await store(memory, {at: daysAgo(60), selection})
+    const plan = await planPrune(memory, {policy: policyOf({keepDays: 30})}, later)
+    await memory.remove(manifestName(newest))
+    const result = emptyResult(false)
+    await carryOut(memory, plan, result, {events: {}, signal: new AbortController().signal})
+    expect(result.removed.map(({name}) => name)).toEqual([gone])
+    expect(result.failed).toMatchObject([{name: stays, error: {code: 'OBJECT_NOT_FOUND'}}])
   })
 
   test('nothing more goes once the newest has gone in the midst of it', async () => {

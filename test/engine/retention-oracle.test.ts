@@ -31,28 +31,16 @@ function oracle(all: RetentionBackup[], policy: RetentionPolicy, now: number): S
     else if (one.kind === 'safety' && now - one.snapshotMs < policy.safetyKeepDays * dayMs) kept.add(one.name)
   }
   const ordinary = past.filter(({kind}) => kind === 'backup')
-  const isFirst = (one: RetentionBackup, among: RetentionBackup[]) =>
-    among.includes(one) && !among.some((other) => isNewer(other, one))
-  const whole = ordinary.filter(({part}) => part === null)
-  const nets = [ordinary, ordinary.filter((one) => !failed(one)), whole, whole.filter((one) => !failed(one))]
-  for (const net of nets) {
-    const newest = net.reduce<RetentionBackup | undefined>(
-      (best, one) => (best && isNewer(best, one) ? best : one),
-      undefined,
-    )
-    if (newest && isFirst(newest, net)) kept.add(newest.name)
+  for (const series of new Set(ordinary.map((one) => one.series))) {
+    const own = ordinary.filter((one) => one.series === series)
+    for (const net of [own, own.filter((one) => !failed(one)), own.filter(passed)])
+      if (net.length > 0) kept.add(net.reduce((best, one) => (isNewer(best, one) ? best : one)).name)
+    for (const name of keptOfSeries(own, policy, now)) kept.add(name)
   }
-  for (const part of new Set(ordinary.map((one) => one.part)))
-    for (const name of keptOfPart(
-      ordinary.filter((one) => one.part === part),
-      policy,
-      now,
-    ))
-      kept.add(name)
   return kept
 }
 
-function keptOfPart(ones: RetentionBackup[], policy: RetentionPolicy, now: number): string[] {
+function keptOfSeries(ones: RetentionBackup[], policy: RetentionPolicy, now: number): string[] {
   const good = ones.filter((one) => !failed(one))
   const proven = ones.filter(passed)
   const isWithin = (limit: number, one: RetentionBackup, among: RetentionBackup[]) =>
@@ -110,7 +98,7 @@ function synthetic(count: number, seed: number): RetentionBackup[] {
       name: `shop_${index}`,
       kind: next() < 0.05 ? 'safety' : 'backup',
       verified: results[Math.floor(next() * results.length)],
-      part: next() < 0.1 ? 'orders' : null,
+      series: next() < 0.1 ? 'orders' : null,
     }),
   )
 }

@@ -65,7 +65,10 @@ describe('the rules', () => {
         'newest of 2026',
       ],
       '2026-11-23T15:00': ['newest of 2026-11-23'],
-      '2026-11-16T03:00': ['among the newest 3 that passed a restore test'],
+      '2026-11-16T03:00': [
+        'the newest that passed a restore test',
+        'among the newest 3 that passed a restore test',
+      ],
       '2026-10-01T03:00': ['newest of 2026-10'],
     })
     expect(removed).toEqual({
@@ -170,7 +173,7 @@ describe('a backup that is known to be broken', () => {
 test('an hourly backup of one table does not push out those of the whole database', () => {
   const hours = Array.from({length: 24}, (_, hour) => ({
     at: `2026-11-24T${String(hour).padStart(2, '0')}:30:00.000Z`,
-    part: 'orders',
+    series: 'orders',
   }))
   const {kept} = plan(
     [...hours, {at: '2026-11-24T01:00:00.000Z'}, {at: '2026-11-23T01:00:00.000Z'}],

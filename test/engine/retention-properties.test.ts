@@ -6,8 +6,12 @@ import {backupAt, dayMs, policyOf, type Verified} from './retention-support.js'
 
 const now = new Date('2026-11-24T12:00:00Z')
 const isGood = ({verification}: RetentionBackup) => verification?.verdict !== 'failed'
+const hasPassed = ({verification}: RetentionBackup) =>
+  verification?.level === 'restore' && verification.verdict === 'passed'
+/** What passed a restore test has a place of its own. */
+const untested = (one: RetentionBackup) => (hasPassed(one) ? {...one, verification: null} : one)
 const verified = fc.constantFrom<Verified>(null, null, 'passed', 'failed', 'checksum')
-const parts = fc.constantFrom(null, null, null, 'orders')
+const serieses = fc.constantFrom(null, null, null, 'orders', 'all but the logs')
 
 /** Some in the same hour, some in the same millisecond, some years ago, a few in the future. */
 const ages = fc.oneof(
@@ -19,7 +23,7 @@ const samples = fc.record({
   age: ages,
   kind: fc.constantFrom('backup' as const, 'backup' as const, 'backup' as const, 'safety' as const),
   verified,
-  part: parts,
+  series: serieses,
 })
 const backups = fc
   .array(samples, {maxLength: 60})
@@ -57,18 +61,30 @@ const keptOf = (all: RetentionBackup[], policy: RetentionPolicy) =>
   new Set(planRetention(all, policy, now).kept.map(({backup}) => backup.name))
 
 describe('whatever the backups and the policy', () => {
-  test('the newest stays, and the newest that did not fail, and those of the whole database', () => {
+  test('no series loses its newest, its newest that did not fail, or its newest that was restored', () => {
     holds(
       fc.property(backups, rules, (all, policy) => {
         const kept = keptOf(all, policy)
         const ordinary = all.filter(({kind}) => kind === 'backup')
-        for (const ones of [ordinary, ordinary.filter(isGood)]) {
-          for (const some of [ones, ones.filter(({part}) => part === null)]) {
+        for (const series of Map.groupBy(ordinary, (one) => one.series).values()) {
+          for (const some of [series, series.filter(isGood), series.filter(hasPassed)]) {
             const newest = Math.max(...some.map(({snapshotMs}) => snapshotMs))
             if (some.length > 0)
               expect(some.some(({name, snapshotMs}) => snapshotMs === newest && kept.has(name))).toBe(true)
           }
         }
+      }),
+    )
+  })
+
+  test('what one series loses depends on no other', () => {
+    holds(
+      fc.property(backups, rules, (all, policy) => {
+        const together = [...keptOf(all, policy)].sort()
+        const apart = [...Map.groupBy(all, ({series}) => series).values()].flatMap((some) => [
+          ...keptOf(some, policy),
+        ])
+        expect(apart.sort()).toEqual(together)
       }),
     )
   })
@@ -159,17 +175,17 @@ describe('whatever the backups and the policy', () => {
  * years, verified) is a window that slides: it may let go of the one at its far end, or of the one whose period's
  * newest the new backup has become. So:
  *
- * - what keep-days keeps stays, and what another part of the database has stays;
- * - each window lets go of one at most, and the newest itself is one more;
+ * - what keep-days keeps stays, and what another series has stays;
+ * - each window lets go of one at most; the newest itself is one more, and so is the newest that was restored;
  * - if the new backup lies in periods that had one, their windows do not move: only that period's own newest may go;
  * - without a restore test that passed, it lets go of nothing that keep-verified keeps;
  * - if it failed its verification, no good backup goes at all.
  */
 describe('a newer backup', () => {
-  const newer = fc.record({verified, part: parts})
-  const withNewer = fc.tuple(backups, newer).map(([some, {verified: result, part}]) => {
+  const newer = fc.record({verified, series: serieses})
+  const withNewer = fc.tuple(backups, newer).map(([some, {verified: result, series}]) => {
     const all = some.filter(({snapshotMs, kind}) => snapshotMs < now.getTime() && kind === 'backup')
-    return {all, added: backupAt({at: now.getTime(), name: 'new', verified: result, part})}
+    return {all, added: backupAt({at: now.getTime(), name: 'new', verified: result, series})}
   })
   const lostBy = (all: RetentionBackup[], added: RetentionBackup, policy: RetentionPolicy) => {
     const after = keptOf([...all, added], policy)
@@ -195,9 +211,9 @@ describe('a newer backup', () => {
           (n) => n > 0,
         )
         const lost = lostBy(all, added, policy).filter(isGood)
-        // Of another part it can only be the newest of all; of the same part that, or one of each window.
-        expect(lost.filter(({part}) => part !== added.part).length).toBeLessThanOrEqual(1)
-        expect(lost.filter(({part}) => part === added.part).length).toBeLessThanOrEqual(windows.length + 1)
+        // Besides the windows: what was the newest, and what was the newest that passed a restore test.
+        expect(lost.length).toBeLessThanOrEqual(windows.length + 2)
+        for (const {series} of lost) expect(series).toBe(added.series)
       }),
     )
   })
@@ -207,11 +223,11 @@ describe('a newer backup', () => {
     (rule) => {
       holds(
         fc.property(withNewer, fc.integer({min: 1, max: 6}), ({all, added}, n) => {
-          const earlier = backupAt({at: now.getTime() - 1, name: 'a moment before', part: added.part})
+          const earlier = backupAt({at: now.getTime() - 1, name: 'a moment before', series: added.series})
           // Of two of the very same moment either may count as the newest.
-          const older = all.filter(({snapshotMs}) => snapshotMs < earlier.snapshotMs)
-          const lost = lostBy([...older, earlier], added, policyOf({[rule]: n})).filter(isGood)
-          const names = lost.filter(({part}) => part === added.part).map(({name}) => name)
+          const older = all.filter(({snapshotMs}) => snapshotMs < earlier.snapshotMs).map(untested)
+          const lost = lostBy([...older, earlier], untested(added), policyOf({[rule]: n})).filter(isGood)
+          const names = lost.filter(({series}) => series === added.series).map(({name}) => name)
           expect([[], ['a moment before']]).toContainEqual(names)
         }),
       )

@@ -10,7 +10,7 @@ export interface SampleBackup {
   name?: string
   kind?: 'backup' | 'safety'
   verified?: Verified
-  part?: string | null
+  series?: string | null
 }
 
 const records = {
@@ -24,12 +24,12 @@ export function backupAt({
   name,
   kind = 'backup',
   verified = null,
-  part = null,
+  series = null,
 }: SampleBackup): RetentionBackup {
   const snapshotMs = typeof at === 'number' ? at : Date.parse(at)
   const id = new Date(snapshotMs).toISOString()
   const verification = verified === null ? null : records[verified]
-  return {id, name: name ?? id, kind, snapshotMs, verification, part}
+  return {id, name: name ?? id, kind, snapshotMs, verification, series}
 }
 
 /** No rule but those that are given. */

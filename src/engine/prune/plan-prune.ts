@@ -5,6 +5,8 @@ import type {CatalogCache} from '../catalog-cache.js'
 import {forEach, readCatalog, snapshotMs, type CatalogEntry} from '../catalog.js'
 import type {Manifest} from '../manifest.js'
 import {manifestName, verificationName} from '../naming.js'
+import {seriesKey} from '../series.js'
+import {databaseKey} from '../whose.js'
 import {planRetention, type RetentionBackup} from '../retention/plan.js'
 import {checkPolicy, type RetentionPolicy} from '../retention/policy.js'
 import {parseVerification, type VerificationRecord} from '../verify/verification-record.js'
@@ -27,15 +29,16 @@ interface Listed {
   manifestObject: ObjectInfo | undefined
 }
 
-/** The backups that one policy is about: of one database, by its name and system identifier. */
-export interface DatabaseScope {
+/** What the rules count together: the backups of one database with one selection, or its safety backups. */
+export interface PruneScope {
+  /** The database's. */
   name: string
   /** As long as these are there, the rest may go. */
   anchors: Listed[]
 }
 
 export interface Removal extends Listed {
-  scope: DatabaseScope
+  scope: PruneScope
   told: PrunedBackup
 }
 
@@ -70,7 +73,7 @@ export async function planPrune(
     backups[index] = await withVerification(store, backups[index]!, objects)
   })
   const destination = store.describe()
-  const scopes = [...Map.groupBy(backups, scopeOf).values()]
+  const scopes = [...Map.groupBy(backups, ({manifest}) => databaseKey(manifest.database)).values()]
   const {only} = request
   const isMeant = (entries: CatalogEntry[]) =>
     only === undefined || entries.some(({manifest}) => only(manifest.database))
@@ -123,25 +126,24 @@ function parsedOrNull(text: string): VerificationRecord | null {
   }
 }
 
-/** Where a server does not tell its system identifier, its address has to do: too many scopes only keep more. */
-function scopeOf({manifest: {database}}: CatalogEntry): string {
-  const {name, systemIdentifier, host, port} = database
-  return JSON.stringify(systemIdentifier === null ? [name, null, host, port] : [name, systemIdentifier])
-}
-
 function addScope(plan: PrunePlan, entries: CatalogEntry[], policy: RetentionPolicy, now: Date): void {
   const listed = (entry: CatalogEntry): Listed => ({
     entry,
     manifestObject: plan.objects.get(manifestName(entry.archive)),
   })
   const {kept, removed, anchors} = planRetention(entries.map(forPlan), policy, now)
-  const scope: DatabaseScope = {
-    name: entries[0]!.manifest.database.name,
-    anchors: anchors.map(({entry}) => listed(entry)),
+  const {name} = entries[0]!.manifest.database
+  const scopes = new Map<string | null, PruneScope>()
+  for (const series of new Set(anchors.map((anchor) => anchor.series))) {
+    const own = anchors.filter((anchor) => anchor.series === series)
+    scopes.set(series, {name, anchors: own.map(({entry}) => listed(entry))})
   }
+  const scopeOfSafety: PruneScope = {name, anchors: anchors.map(({entry}) => listed(entry))}
   for (const {backup, reasons} of kept) plan.kept.push(tell(plan, backup.entry, reasons))
-  for (const {backup, reasons} of removed)
+  for (const {backup, reasons} of removed) {
+    const scope = (backup.kind === 'backup' ? scopes.get(backup.series) : undefined) ?? scopeOfSafety
     plan.removals.push({...listed(backup.entry), scope, told: tell(plan, backup.entry, reasons)})
+  }
 }
 
 function forPlan(entry: CatalogEntry): RetentionBackup & {entry: CatalogEntry} {
@@ -152,17 +154,9 @@ function forPlan(entry: CatalogEntry): RetentionBackup & {entry: CatalogEntry} {
     kind: manifest.kind,
     snapshotMs: snapshotMs(entry),
     verification,
-    part: partOf(manifest.selection),
+    series: seriesKey(manifest),
     entry,
   }
-}
-
-/** The same selection in the same words, in whatever order its patterns were given. */
-function partOf(selection: Manifest['selection']): string | null {
-  const given = Object.entries(selection ?? {}).flatMap(([name, patterns = []]) =>
-    patterns.length > 0 ? [JSON.stringify([name, [...patterns].sort()])] : [],
-  )
-  return given.length === 0 ? null : given.sort().join()
 }
 
 function tell({destination, objects}: PrunePlan, entry: CatalogEntry, reasons: string[]): PrunedBackup {

@@ -5,7 +5,7 @@ import {forEach} from '../catalog.js'
 import {activity, type Events} from '../events.js'
 import {globalsName, manifestEnding, manifestName, verificationName} from '../naming.js'
 import type {LeftoverGroup} from './leftovers.js'
-import type {DatabaseScope, PrunePlan, Removal} from './plan-prune.js'
+import type {PruneScope, PrunePlan, Removal} from './plan-prune.js'
 import type {PrunedLeftover, PruneResult} from './prune-result.js'
 
 export interface PruneDeps {
@@ -100,7 +100,7 @@ const isDown = ({code}: DbbakError): boolean =>
 
 class PruneRun {
   private down: DbbakError | undefined
-  private readonly checks = new Map<DatabaseScope, Promise<void>>()
+  private readonly checks = new Map<PruneScope, Promise<void>>()
   private doneBytes = 0
 
   constructor(
@@ -177,7 +177,7 @@ class PruneRun {
    * Whole once, its manifest each time: nothing goes for a backup that is not there any more.
    * @throws DbbakError OBJECT_NOT_FOUND
    */
-  private async checkAnchors(scope: DatabaseScope): Promise<void> {
+  private async checkAnchors(scope: PruneScope): Promise<void> {
     const isWhole = this.checks.get(scope) ?? this.checkWhole(scope)
     this.checks.set(scope, isWhole)
     await isWhole
@@ -187,7 +187,7 @@ class PruneRun {
     }
   }
 
-  private async checkWhole(scope: DatabaseScope): Promise<void> {
+  private async checkWhole(scope: PruneScope): Promise<void> {
     for (const {entry} of scope.anchors) {
       const {id, files} = entry.manifest
       const sizes = new Map<string, number>()
@@ -197,11 +197,11 @@ class PruneRun {
     }
   }
 
-  private anchorGone({name}: DatabaseScope, archive: string): DbbakError {
+  private anchorGone({name}: PruneScope, archive: string): DbbakError {
     const {destination} = this.plan
     return new DbbakError(
       'OBJECT_NOT_FOUND',
-      `${archive}, which was to stay of ${name}, is not at ${destination} any more as it was: nothing more of ${name} was removed.`,
+      `${archive}, which was to stay of ${name}, is not at ${destination} any more as it was: no more backups were removed that it makes up for.`,
       {
         suggestions: [
           `See what is there: dbbak list --from ${shellWord(destination)}`,

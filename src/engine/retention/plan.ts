@@ -13,8 +13,8 @@ export interface RetentionBackup {
   snapshotMs: number
   /** Its newest result, if it was ever verified. */
   verification: Pick<VerificationRecord, 'level' | 'verdict' | 'restoredAt'> | null
-  /** What part of the database it holds, in any words that are the same for the same part; null for all of it. */
-  part: string | null
+  /** What was selected, in any words that are the same for the same selection; null for all of the database. */
+  series: string | null
 }
 
 export interface PlannedBackup<B> {
@@ -38,14 +38,14 @@ const dayMs = 86_400_000
  * Decides which backups of one database to keep, and says why. Depends on nothing but its arguments, and not on the
  * order of the backups. A backup is kept if any rule keeps it; the rules, and what is easily got wrong about them:
  *
- * - The newest always stays, and so does the newest that did not fail its verification, and the same of those of the
- *   whole database. No policy gets around this.
+ * - Of each series (what was taken with the same selection) the newest always stays, and so does the newest that did
+ *   not fail its verification, and the newest that passed a restore test. No policy gets around this.
  * - Known to be broken is what failed its newest verification. It never takes a place from one that is not: the places
  *   of keep-last and of days, weeks, months and years are given to the others as if it were not there, and what the
  *   rules would keep without looking at verifications is kept besides. In a day that has both, the newest of the
  *   others stays.
- * - A backup of a part of the database (some tables, some schemas) never stands for one of the whole, nor for one of
- *   another part: each has the rules to itself. Else an hourly backup of one table would push out the daily ones.
+ * - A backup never stands for one of another series: each has the rules to itself. Else an hourly backup of one table
+ *   would push out the daily ones of the whole database, or of all but the logs.
  * - A snapshot that lies in the future was taken by a wrong clock, or this one is wrong. It is kept, and takes no
  *   place from any other: it would hold that for years.
  * - The last N days are the last N that have backups, so that nothing is lost because no backups were taken.
@@ -62,14 +62,22 @@ export function planRetention<B extends RetentionBackup>(
   checkPolicy(policy)
   const sorted = [...backups].sort(newestFirst)
   const reasons = new Map<B, string[]>(sorted.map((backup) => [backup, []]))
-  const keep: Keep<B> = (backup, reason) => void reasons.get(backup)?.push(reason)
+  const keep: Keep<B> = (backup, reason) => {
+    const told = reasons.get(backup)!
+    if (!told.includes(reason)) told.push(reason)
+  }
   const [past, future] = split(sorted, ({snapshotMs}) => snapshotMs <= now.getTime())
   for (const backup of future) keep(backup, 'its snapshot lies in the future: a clock is or was wrong')
   const [ordinary, safety] = split(past, ({kind}) => kind === 'backup')
   const why = new Map<B, string[]>()
-  const anchors = keepNewest(ordinary, keep)
   const periodsOf = periodsIn(policy.timeZone)
-  for (const series of seriesOf(ordinary)) applyRules(series, {policy, now, keep, why, periodsOf})
+  const anchors: B[] = []
+  for (const series of Map.groupBy(ordinary, (backup) => backup.series).values()) {
+    const newest = newestOf(series, series[0] === ordinary[0])
+    for (const [backup, reason] of newest) keep(backup, reason)
+    anchors.push(...newest.keys())
+    applyRules(series, {policy, now, keep, why, periodsOf})
+  }
   for (const backup of safety) {
     if (ageDays(backup, now) < policy.safetyKeepDays)
       keep(backup, `a safety backup newer than ${countOf(policy.safetyKeepDays, 'day')}`)
@@ -101,30 +109,26 @@ function newestFirst(one: RetentionBackup, other: RetentionBackup): number {
   return one.name < other.name ? 1 : one.name > other.name ? -1 : 0
 }
 
-/** @param backups newest first, as everywhere below */
-function keepNewest<B extends RetentionBackup>(backups: B[], keep: Keep<B>): B[] {
-  const whole = backups.filter(({part}) => part === null)
-  const candidates: [string, B | undefined][] = [
-    ['the newest, which always stays', backups[0]],
-    ['the newest that did not fail its verification', backups.find(isGood)],
-    ['the newest of the whole database', whole[0]],
-    ['the newest of the whole database that did not fail its verification', whole.find(isGood)],
+/**
+ * Of one series what always stays, and why.
+ * @param backups newest first, as everywhere below
+ * @param hasNewestOfAll no other series has a newer one
+ */
+function newestOf<B extends RetentionBackup>(backups: B[], hasNewestOfAll: boolean): Map<B, string> {
+  const what = `the newest ${backups[0]?.series === null ? 'of the whole database' : 'of its selection'}`
+  const candidates: [B | undefined, string][] = [
+    [backups[0], hasNewestOfAll ? 'the newest, which always stays' : what],
+    [backups.find(isGood), `${hasNewestOfAll ? 'the newest' : what} that did not fail its verification`],
+    [backups.find(hasPassed), 'the newest that passed a restore test'],
   ]
-  const anchors = new Set<B>()
-  for (const [reason, backup] of candidates) {
-    if (backup === undefined || anchors.has(backup)) continue
-    keep(backup, reason)
-    anchors.add(backup)
-  }
-  return [...anchors]
+  const anchors = new Map<B, string>()
+  for (const [backup, reason] of candidates)
+    if (backup !== undefined && !anchors.has(backup)) anchors.set(backup, reason)
+  return anchors
 }
 
 const isGood = ({verification}: RetentionBackup): boolean => verification?.verdict !== 'failed'
-
-/** Those that hold the same part of the database, together. */
-function seriesOf<B extends RetentionBackup>(backups: B[]): Iterable<B[]> {
-  return Map.groupBy(backups, ({part}) => part).values()
-}
+const hasPassed = ({verification}: RetentionBackup): boolean => hasPassedRestoreTest(verification)
 
 function applyRules<B extends RetentionBackup>(backups: B[], rules: Rules<B>): void {
   const {policy, now, keep, why} = rules
@@ -137,7 +141,7 @@ function applyRules<B extends RetentionBackup>(backups: B[], rules: Rules<B>): v
   }
   keepLastOnes(backups, keepLast, rules)
   for (const [period, count] of periodRules(policy)) keepPeriods(backups, period, count, rules)
-  const passed = backups.filter(({verification}) => hasPassedRestoreTest(verification))
+  const passed = backups.filter(hasPassed)
   for (const [index, backup] of passed.entries()) {
     if (index < keepVerified) keep(backup, `${newestSo(keepVerified)} that passed a restore test`)
     else if (keepVerified > 0)

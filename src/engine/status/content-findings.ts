@@ -1,6 +1,7 @@
 import {shellWord} from '../../support/shell.js'
 import {snapshotMs, type CatalogEntry} from '../catalog.js'
 import type {Manifest} from '../manifest.js'
+import {samePacking, seriesKey} from '../series.js'
 import {deviationOf, type Deviation, type Sample} from './deviation.js'
 import type {StatusFinding} from './finding.js'
 import {bytesOf, rowsOf, type BackupSeries} from './status-of-database.js'
@@ -22,7 +23,7 @@ const fewRows = 100
 export function contentFindings({counting, destination}: BackupSeries, maxChange: number): Found[] {
   const [newest, ...others] = counting
   if (!newest) return []
-  const before = others.filter(({manifest}) => sameTables(manifest, newest.manifest)).reverse()
+  const before = others.filter(({manifest}) => seriesKey(manifest) === seriesKey(newest.manifest)).reverse()
   const counted = before.filter(({manifest}) => rowsOf(manifest) !== null)
   const look = `Look at what it holds: dbbak list --from ${shellWord(destination)} --limit 5`
   const empty = emptyFindings(newest, counted)
@@ -35,16 +36,6 @@ export function contentFindings({counting, destination}: BackupSeries, maxChange
     ...(empty.length > 0 ? empty : rowFindings(newest, counted, maxChange)),
   ]
   return found.map((finding) => ({...finding, suggestion: look}))
-}
-
-const sameTables = (one: Manifest, other: Manifest): boolean =>
-  JSON.stringify(one.selection) === JSON.stringify(other.selection)
-
-/** Only sizes of archives that were made in the same way can be compared. */
-function samePacking(one: Manifest, other: Manifest): boolean {
-  const {algorithm, level, by} = one.compression
-  const {algorithm: otherAlgorithm, level: otherLevel, by: otherBy} = other.compression
-  return one.format === other.format && algorithm === otherAlgorithm && level === otherLevel && by === otherBy
 }
 
 function sizeFindings(newest: CatalogEntry, before: CatalogEntry[], maxChange: number): Found[] {

@@ -1,5 +1,6 @@
 import {snapshotMs, type CatalogEntry} from '../catalog.js'
 import type {Manifest} from '../manifest.js'
+import {isPart} from '../series.js'
 import {
   hasPassedRestoreTest,
   type VerificationLevel,
@@ -83,10 +84,6 @@ export function seriesOf(entries: CatalogEntry[], destination: string, now: Date
   })
   return series.sort((one, other) => (one.name < other.name ? -1 : one.name > other.name ? 1 : 0))
 }
-
-/** Leaving some tables out is a way to back up a whole database; naming those that are wanted is not. */
-export const isPart = ({selection}: Manifest): boolean =>
-  (selection?.schemas?.length ?? 0) > 0 || (selection?.tables?.length ?? 0) > 0
 
 export const bytesOf = ({files}: Manifest): number => files.reduce((sum, {bytes}) => sum + bytes, 0)
 
