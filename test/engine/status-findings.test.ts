@@ -115,6 +115,15 @@ describe('age', () => {
     expect(judgement.databases[0].history.map(({isPart}) => isPart)).toEqual([false, true])
   })
 
+  test('of parts alone is told: nothing is there to restore the whole from', async () => {
+    await put(0, {changes: {selection: {tables: ['orders'], excludeTables: ['orders_old']}}})
+    const judgement = await look()
+    expect(told(judgement)).toEqual(['warning ONLY_PARTS'])
+    expect(only(judgement, 'ONLY_PARTS').message).toContain('only the table orders; not the table orders_old')
+    await put(0.5, {changes: {selection: {excludeTableData: ['audit']}}})
+    expect(told(await look())).toEqual([])
+  })
+
   test('of safety backups counts nothing', async () => {
     await put(2)
     await put(0, {changes: {kind: 'safety'}})

@@ -8,6 +8,7 @@ export type StatusCode =
   | 'NO_BACKUP'
   | 'BACKUP_TOO_OLD'
   | 'BACKUP_IN_FUTURE'
+  | 'ONLY_PARTS'
   | 'BACKUP_DAMAGED'
   | 'BACKUP_NOT_EVERYWHERE'
   | 'DATABASE_MOVED'

@@ -12,6 +12,7 @@ import {damageFindings, failedRunsOf, leftoverFindings} from './destination-find
 import {eachOnce, type StatusFinding} from './finding.js'
 import type {DestinationState} from './look-at-destination.js'
 import {missedRuns, type Gap} from './missed-runs.js'
+import {partFindings} from './part-findings.js'
 import {seriesOf, statusOfSeries, type BackupSeries, type DatabaseStatus} from './status-of-database.js'
 import {formatAge, formatTime} from '../../support/figures.js'
 import {countOf, someOf} from './wording.js'
@@ -80,6 +81,7 @@ function findingsOf(
     : [
         ...ageFindings(series, limits, now),
         ...futureFindings(series, now),
+        ...partFindings(series),
         ...verifiedFindings(series, limits, now),
         ...verdictFindings(series),
         ...missedFindings(series, limits, now),
