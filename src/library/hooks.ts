@@ -50,33 +50,46 @@ const defaultTimeout = '10min'
 /** So long a hook may take that runs after an interruption: somebody waits. */
 const interruptedLimitMs = 10_000
 
+/** Runs the hook before the work, where there is one; called once, by the work itself. */
+export interface Beginning {
+  (more?: Pick<HookFacts<never>, 'backupId'>): Promise<void>
+  hasHook: boolean
+}
+
 /**
- * Does some work between its hooks. A hook before it that fails stops the work before anything is done, and the hook
- * after it does not run. The hook after it runs whatever became of the work, with the result on its stdin; when it
- * fails, that is a warning.
+ * Does some work between its hooks. The work says when it begins: a hook before it that fails stops it there, before
+ * anything is done. The hook after it runs once the work began, whatever became of it and of the hook before it, with the
+ * result on its stdin; when it fails, that is a warning.
  * @throws DbbakError HOOK_FAILED; what the work throws; the signal's reason
  */
 export async function withHooks<T>(
   kind: HookedKind,
   context: HookContext,
   facts: HookFacts<T>,
-  operation: () => Promise<T>,
+  operation: (begin: Beginning) => Promise<T>,
 ): Promise<T> {
-  if (facts.dryRun) return operation()
   const {before, after} = names[kind]
   const [beforeHook, afterHook] = [before, after].map((name) => parseHook(name, context.hooks?.[name]))
-  if (beforeHook) await runBefore(beforeHook, kind, context, facts)
-  if (!afterHook) return operation()
+  const about = {...facts}
+  let began = false
+  const begin = async (more: Pick<HookFacts<never>, 'backupId'> = {}) => {
+    if (facts.dryRun) return
+    Object.assign(about, more)
+    context.signal.throwIfAborted()
+    began = true
+    if (beforeHook) await runBefore(beforeHook, kind, context, about)
+  }
+  const afterwards = async (became: {result?: T; error?: unknown}) => {
+    if (began && afterHook) await runAfter(afterHook, kind, context, about, became)
+  }
   let result: T
   try {
-    result = await operation()
+    result = await operation(Object.assign(begin, {hasHook: beforeHook !== undefined}))
   } catch (error) {
-    await runAfter(afterHook, kind, context, facts, {
-      error: context.signal.aborted ? echoed(error, context) : error,
-    })
+    await afterwards({error: context.signal.aborted ? echoed(error, context) : error})
     throw error
   }
-  await runAfter(afterHook, kind, context, facts, {result, error: facts.failure?.(result)})
+  await afterwards({result, error: facts.failure?.(result)})
   return result
 }
 
@@ -113,8 +126,8 @@ async function runBefore<T>(
   context: HookContext,
   facts: HookFacts<T>,
 ): Promise<void> {
-  context.signal.throwIfAborted()
-  const ending = await run(hook, context, variablesOf(hook.name, kind, facts), undefined, context.signal)
+  const variables = variablesOf(hook.name, kind, facts)
+  const ending = await run(hook, context, variables, undefined, context.signal)
   if (ending.how === 'succeeded') return
   context.signal.throwIfAborted()
   throw new DbbakError(

@@ -91,7 +91,9 @@ export const hooksSchema = z
     afterBackup: hook.describe(
       'Run after a backup, also after one that failed; reads the result from stdin.',
     ),
-    beforeRestore: hook.describe('Run before a restore; when it fails, nothing is restored.'),
+    beforeRestore: hook.describe(
+      'Run before a restore, once it was agreed to; when it fails, nothing is restored.',
+    ),
     afterRestore: hook.describe(
       'Run after a restore, also after one that failed; reads the result from stdin.',
     ),

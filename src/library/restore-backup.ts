@@ -13,7 +13,7 @@ import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
-import {withHooks} from './hooks.js'
+import {withHooks, type Beginning} from './hooks.js'
 import {withNotices} from './notices.js'
 import {
   factsOf,
@@ -95,7 +95,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   const {dbbakVersion: version} = await import('./version.js')
   const {notifications, hooks} = context.settings
   const facts = {...(await factsOf(context, [store.describe()])), dryRun: options.dryRun}
-  const restore = async () => {
+  const restore = async (begin: Beginning) => {
     const catalog = await readCatalog(store, catalogCache(context, store))
     const {database: name, host, port} = connection
     const whose = {of: await whoseAreMeant(options), preferring: {name, host, port}}
@@ -107,6 +107,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
       connection,
       safetyStore,
       confirm: (plan) => consent(options, plan),
+      prepare: {run: (plan) => begin({backupId: plan.backup.id}), mayEndSessions: begin.hasHook},
       version,
     })
   }

@@ -56,7 +56,8 @@ export async function takeBackup(options: BackupOptions = {}): Promise<BackupRes
   const {notifications, hooks, destinations} = context.settings
   const facts = await factsOf(context, destinations.value)
   return withNotices('backup', {...context, notifications}, facts, () =>
-    withHooks('backup', {...context, hooks}, facts, async () => {
+    withHooks('backup', {...context, hooks}, facts, async (begin) => {
+      await begin()
       const {request, deps} = await open(options, context)
       return usingStores(deps.stores, () => takeInEngine(request, deps))
     }),

@@ -1,4 +1,5 @@
-import {chmod, mkdir, symlink, writeFile} from 'node:fs/promises'
+import {existsSync} from 'node:fs'
+import {chmod, mkdir, readFile, rm, symlink, writeFile} from 'node:fs/promises'
 import {join} from 'node:path'
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import {Client} from 'pg'
@@ -93,6 +94,56 @@ describe('what others are doing in the target', () => {
     expect(result.findings).toMatchObject([{code: 'ACTIVE_CONNECTIONS', severity: 'warning'}])
     await expect(other.query('select 1')).rejects.toThrow()
     expect(await place.state()).toBe('backup')
+  })
+
+  describe('with a hook before the restore', () => {
+    const hooked = async (beforeRestore: string, more: RestoreOptions = {}): Promise<RestoreOptions> => {
+      const config = join(place.folder, 'hooks.json')
+      const afterRestore = 'echo $DBBAK_OUTCOME > after-ran'
+      await writeFile(config, JSON.stringify({hooks: {beforeRestore, afterRestore}}))
+      for (const name of ['before-ran', 'after-ran']) await rm(join(place.folder, name), {force: true})
+      return {config, ...more}
+    }
+    const ran = (name: string) => existsSync(join(place.folder, name))
+    const outcome = () => readFile(join(place.folder, 'after-ran'), 'utf8')
+    const maintenance = async () => {
+      const [{pid}] = (await other.query('select pg_backend_pid() as pid')).rows
+      const psql = `${place.tools.folder}/psql '${place.server.url('postgres')}'`
+      return `touch before-ran; ${psql} -c 'select pg_terminate_backend(${pid})'`
+    }
+
+    test.each(['in-place', 'swap'] as const)('it may end them (%s)', async (strategy) => {
+      const options = await hooked(await maintenance(), {strategy, safetyBackup: true})
+      const {plan} = await place.restore({...options, dryRun: true})
+      expect(plan?.findings).toMatchObject([{code: 'ACTIVE_CONNECTIONS', severity: 'warning'}])
+      expect(ran('before-ran')).toBe(false)
+      const result = await place.restore(options)
+      expect(result).toMatchObject({findings: [], targetState: 'restored', oldDatabase: null})
+      expect(await place.state()).toBe('backup')
+      expect(await outcome()).toBe('success\n')
+    })
+
+    test('whoever is still there afterwards stops it, unharmed, and the hook after it runs', async () => {
+      const {error, document} = await place.failingRestore(await hooked('touch before-ran'))
+      expect(error).toMatchObject({code: 'PREFLIGHT_FAILED', exitCode: 3})
+      expect(error.message).toMatch(/^ACTIVE_CONNECTIONS: 1 other session is connected/)
+      expect(document).toMatchObject({
+        targetState: 'unchanged',
+        findings: [{code: 'ACTIVE_CONNECTIONS', severity: 'error'}],
+        stages: [{}, {}, {name: 'confirm', status: 'failed'}, ...Array(4).fill({status: 'not-run'})],
+      })
+      expect(ran('before-ran')).toBe(true)
+      expect(await outcome()).toBe('failure\n')
+      expect(await place.state()).toBe('former')
+    })
+
+    test.each([
+      ['somebody says no', {force: false, confirm: () => Promise.reject(new Error('no'))}],
+      ['the preflight fails', {databaseUrl: 'postgresql://app@127.0.0.1:1/target'}],
+    ])('it does not run where %s', async (_, more) => {
+      await place.failingRestore(await hooked('touch before-ran', more)).catch(() => {})
+      expect(ran('before-ran') || ran('after-ran')).toBe(false)
+    })
   })
 
   test('another restore or backup at work: exit code 9, and who it is', async () => {

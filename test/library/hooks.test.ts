@@ -4,7 +4,13 @@ import {mkdtemp, readFile, rm} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import type {Events} from '../../src/engine/events.js'
-import {withHooks, type HookContext, type HooksConfig} from '../../src/library/hooks.js'
+import {
+  withHooks,
+  type HookContext,
+  type HookFacts,
+  type HookedKind,
+  type HooksConfig,
+} from '../../src/library/hooks.js'
 import {runHook} from '../../src/library/run-hook.js'
 import {DbbakError} from '../../src/support/errors.js'
 import {isAlive, until} from '../support/processes.js'
@@ -49,13 +55,25 @@ const failing = () =>
     new DbbakError('DUMP_FAILED', 'It broke.', {suggestions: ['Mend it'], details: {document: {bytes: 2}}}),
   )
 
+/** Work that begins at once. */
+const around = <T>(
+  kind: HookedKind,
+  where: HookContext,
+  about: HookFacts<T>,
+  operation: () => Promise<T>,
+): Promise<T> =>
+  withHooks(kind, where, about, async (begin) => {
+    await begin()
+    return operation()
+  })
+
 describe('hooks around a backup', () => {
   test('run before and after it, and are told what it is about and what became of it', async () => {
     const hooks = {
       beforeBackup: 'env | grep ^DBBAK_ | sort > before; cat > before-input',
       afterBackup: 'env | grep ^DBBAK_ | sort > after; cat > after-input',
     }
-    const done = await withHooks('backup', context(hooks), facts, async () => {
+    const done = await around('backup', context(hooks), facts, async () => {
       expect(existsSync(join(folder, 'before-input'))).toBe(true)
       expect(existsSync(join(folder, 'after'))).toBe(false)
       return result
@@ -83,7 +101,7 @@ describe('hooks around a backup', () => {
 
   test('of a list are run without a shell', async () => {
     const program = 'require("fs").writeFileSync("arguments", JSON.stringify(process.argv.slice(1)))'
-    await withHooks(
+    await around(
       'backup',
       context({beforeBackup: [process.execPath, '-e', program, '$HOME; exit 1']}),
       facts,
@@ -93,13 +111,13 @@ describe('hooks around a backup', () => {
   })
 
   test('get no password that is not in the environment anyway', async () => {
-    await withHooks('backup', context({beforeBackup: 'env > all'}), facts, work)
+    await around('backup', context({beforeBackup: 'env > all'}), facts, work)
     expect(await written('all')).not.toContain('DATABASE_URL')
   })
 
   test('say what they say to those who want to know, and without what is secret', async () => {
     const command = 'echo to stdout; echo to stderr with hunter2 >&2; printf "no line end"'
-    await withHooks('backup', context({beforeBackup: command}), facts, work)
+    await around('backup', context({beforeBackup: command}), facts, work)
     expect(details.sort()).toEqual([
       'beforeBackup: begins',
       'beforeBackup: no line end',
@@ -110,7 +128,7 @@ describe('hooks around a backup', () => {
 
   test('do not run in a rehearsal', async () => {
     const hooks = {beforeBackup: 'exit 1', afterBackup: 'touch after'}
-    expect(await withHooks('backup', context(hooks), {...facts, dryRun: true}, work)).toBe(result)
+    expect(await around('backup', context(hooks), {...facts, dryRun: true}, work)).toBe(result)
     expect(existsSync(join(folder, 'after'))).toBe(false)
   })
 })
@@ -121,8 +139,11 @@ describe('a hook before that fails', () => {
     ['restore', 'beforeRestore', 'afterRestore', 3],
   ] as const)('stops the %s before anything is done', async (kind, before, after, exitCode) => {
     let began = false
-    const hooks = {[before]: 'echo first; echo hunter2 is not mounted. >&2; exit 7', [after]: 'touch after'}
-    const running = withHooks(kind, context(hooks), facts, async () => void (began = true))
+    const hooks = {
+      [before]: 'echo first; echo hunter2 is not mounted. >&2; exit 7',
+      [after]: 'echo $DBBAK_OUTCOME $DBBAK_ERROR_CODE > after',
+    }
+    const running = around(kind, context(hooks), facts, async () => void (began = true))
     await expect(running).rejects.toMatchObject({
       code: 'HOOK_FAILED',
       exitCode,
@@ -133,7 +154,7 @@ describe('a hook before that fails', () => {
       ],
     })
     expect(began).toBe(false)
-    expect(existsSync(join(folder, 'after'))).toBe(false)
+    expect(await written('after')).toBe('failure HOOK_FAILED\n') // it may have come half the way
   })
 
   test.each([
@@ -141,7 +162,7 @@ describe('a hook before that fails', () => {
     ['because it is not there', ['/no/such/program'], 'could not be started (ENOENT)'],
     ['because the shell does not find it', 'no-such-program-anywhere', 'ended with exit code 127'],
   ])('%s says so', async (_, command, words) => {
-    await expect(withHooks('backup', context({beforeBackup: command}), facts, work)).rejects.toMatchObject({
+    await expect(around('backup', context({beforeBackup: command}), facts, work)).rejects.toMatchObject({
       code: 'HOOK_FAILED',
       message: expect.stringContaining(words),
     })
@@ -150,7 +171,7 @@ describe('a hook before that fails', () => {
   test('by taking too long is ended with everything that it started', async () => {
     const run = 'sleep 1000 & echo $! > child; echo waiting; wait'
     const hooks = {beforeBackup: {run, timeout: '500ms'}}
-    await expect(withHooks('backup', context(hooks), facts, work)).rejects.toMatchObject({
+    await expect(around('backup', context(hooks), facts, work)).rejects.toMatchObject({
       code: 'HOOK_FAILED',
       message:
         'The backup was not begun: the hook beforeBackup was ended after 0.5 s, its time limit: waiting.',
@@ -161,7 +182,7 @@ describe('a hook before that fails', () => {
   test('by an impossible time limit is found before anything is done, also of the hook after', async () => {
     let began = false
     const hooks = {afterBackup: {run: 'true', timeout: 'soon'}}
-    const running = withHooks('backup', context(hooks), facts, async () => void (began = true))
+    const running = around('backup', context(hooks), facts, async () => void (began = true))
     await expect(running).rejects.toMatchObject({code: 'CONFIG_INVALID', exitCode: 2})
     expect(began).toBe(false)
   })
@@ -170,7 +191,7 @@ describe('a hook before that fails', () => {
 describe('a hook after', () => {
   test('runs after a failure, with the error and what is known; the error stays as it is', async () => {
     const hooks = {afterBackup: 'env | grep ^DBBAK_ > after; cat > input; exit 3'}
-    await expect(withHooks('backup', context(hooks), facts, failing)).rejects.toMatchObject({
+    await expect(around('backup', context(hooks), facts, failing)).rejects.toMatchObject({
       code: 'DUMP_FAILED',
     })
     expect((await written('after')).split('\n')).toEqual(
@@ -185,12 +206,12 @@ describe('a hook after', () => {
   test('is told of a result that counts as failed', async () => {
     const hooks = {afterBackup: 'echo $DBBAK_OUTCOME $DBBAK_ERROR_CODE > after'}
     const failure = () => new DbbakError('VERIFICATION_FAILED', 'It is damaged.')
-    expect(await withHooks('backup', context(hooks), {...facts, failure}, work)).toBe(result)
+    expect(await around('backup', context(hooks), {...facts, failure}, work)).toBe(result)
     expect(await written('after')).toBe('failure VERIFICATION_FAILED\n')
   })
 
   test('that fails is a warning', async () => {
-    expect(await withHooks('backup', context({afterBackup: 'echo no >&2; exit 3'}), facts, work)).toBe(result)
+    expect(await around('backup', context({afterBackup: 'echo no >&2; exit 3'}), facts, work)).toBe(result)
     expect(warnings).toEqual([
       {code: 'HOOK_FAILED', message: 'The hook afterBackup ended with exit code 3: no.'},
     ])
@@ -199,7 +220,7 @@ describe('a hook after', () => {
   test('of a restore is told the database of the target', async () => {
     const target = {host: 'db', port: 5432, database: 'copy'}
     const hooks = {afterRestore: 'echo $DBBAK_EVENT $DBBAK_HOST $DBBAK_DATABASE $DBBAK_BACKUP_ID > after'}
-    await withHooks('restore', context(hooks), {}, async () => ({backup: {id: 'shop_1'}, target}))
+    await around('restore', context(hooks), {}, async () => ({backup: {id: 'shop_1'}, target}))
     expect(await written('after')).toBe('restore db copy shop_1\n')
   })
 
@@ -209,14 +230,14 @@ describe('a hook after', () => {
     ['reads a little', 'head -c 10 > after'],
   ])('that %s of a large result does not matter', async (_, command) => {
     const large = {...result, text: 'x'.repeat(5_000_000)}
-    expect(await withHooks('backup', context({afterBackup: command}), facts, async () => large)).toBe(large)
+    expect(await around('backup', context({afterBackup: command}), facts, async () => large)).toBe(large)
     expect(warnings).toEqual([])
   })
 
   test('that leaves something running which holds its output open is not waited for, and leaves it running', async () => {
     const startMs = performance.now()
     const command = 'sleep 1000 & echo $! > child; echo done'
-    await withHooks('backup', context({afterBackup: command}), facts, work)
+    await around('backup', context({afterBackup: command}), facts, work)
     expect(performance.now() - startMs).toBeLessThan(5000)
     const pid = await pidIn('child')
     expect(isAlive(pid)).toBe(true)
@@ -224,6 +245,15 @@ describe('a hook after', () => {
     expect(details).toContain('afterBackup: done')
     expect(warnings).toEqual([])
   })
+})
+
+test('no hook runs where the work never begins, and the one after it hears of what is known by then', async () => {
+  const hooks = {beforeRestore: 'touch before', afterRestore: 'echo $DBBAK_BACKUP_ID > after'}
+  const no = new DbbakError('CANCELLED', 'Nothing was changed.')
+  await expect(withHooks('restore', context(hooks), facts, () => Promise.reject(no))).rejects.toBe(no)
+  expect(existsSync(join(folder, 'before')) || existsSync(join(folder, 'after'))).toBe(false)
+  await withHooks('restore', context(hooks), facts, (begin) => begin({backupId: 'shop_2'}))
+  expect(await written('after')).toBe('shop_2\n')
 })
 
 describe('an interruption', () => {
@@ -240,7 +270,7 @@ describe('an interruption', () => {
     async (_, command) => {
       const stop = new AbortController()
       let began = false
-      const running = withHooks(
+      const running = around(
         'backup',
         context({beforeBackup: command}, {signal: stop.signal}),
         facts,
@@ -260,7 +290,7 @@ describe('an interruption', () => {
   test('of the work still lets the hook after it run: it may have something to undo', async () => {
     const stop = new AbortController()
     const hooks = {afterBackup: 'echo $DBBAK_OUTCOME $DBBAK_ERROR_CODE > after'}
-    const running = withHooks('backup', context(hooks, {signal: stop.signal}), facts, () => {
+    const running = around('backup', context(hooks, {signal: stop.signal}), facts, () => {
       stop.abort(interrupted)
       return failing()
     })
@@ -271,7 +301,7 @@ describe('an interruption', () => {
   test('while the hook after runs ends it, and the result stays', async () => {
     const stop = new AbortController()
     const hooks = {afterBackup: 'echo $$ > child; sleep 1000'}
-    const running = withHooks('backup', context(hooks, {signal: stop.signal}), facts, work)
+    const running = around('backup', context(hooks, {signal: stop.signal}), facts, work)
     await pidIn('child')
     stop.abort(interrupted)
     expect(await running).toBe(result)

@@ -11,7 +11,8 @@ import type {PreflightOptions} from './preflight.js'
 import {checkServerVersions} from './version-findings.js'
 import {checkForeignObjects, checkPreparedTransactions} from './preflight-objects.js'
 import type {MissingRoles} from './restore-roles.js'
-import {describeSession, locksNeeded, otherSessions, query, type TargetContent} from './target.js'
+import {checkSessions} from './session-checks.js'
+import {locksNeeded, query, type TargetContent} from './target.js'
 
 export interface Subject {
   client: Client
@@ -179,31 +180,6 @@ async function checkSteps(
       `Leave out --no-safety-backup. Or on the server: ALTER SYSTEM SET max_locks_per_transaction = ${value}; then restart it.`,
     ),
   ]
-}
-
-async function checkSessions(
-  {client, server, strategy}: Subject,
-  _: Manifest,
-  {terminateConnections}: PreflightOptions,
-): Promise<Finding[]> {
-  // Another dbbak that came too late for the claim, which we hold, is about to leave.
-  const others = (await otherSessions(client)).filter(({application}) => !application.startsWith('dbbak '))
-  if (others.length === 0) return []
-  const who = others.slice(0, 5).map(describeSession)
-  const message = `${others.length} other ${others.length === 1 ? 'session is' : 'sessions are'} connected to ${server.database.name}: ${who.join('; ')}${others.length > 5 ? '; …' : ''}.`
-  if (terminateConnections) return [warning('ACTIVE_CONNECTIONS', `${message} ${ended[strategy]}`)]
-  return [
-    error(
-      'ACTIVE_CONNECTIONS',
-      message,
-      'Stop what uses the database, or end them: dbbak restore --terminate-connections',
-    ),
-  ]
-}
-
-const ended: Record<StrategyName, string> = {
-  'in-place': 'They will be ended.',
-  swap: 'They can go on until the names are swapped and are ended then; what they write until then is in the former database alone, which is kept.',
 }
 
 const leftBy: Record<LeftDatabase['kind'], string> = {

@@ -35,6 +35,8 @@ export interface PreflightOptions {
   noOwner: boolean
   noPrivileges: boolean
   terminateConnections: boolean
+  /** Something runs once it was agreed to, which may end the sessions of others. */
+  mayEndSessions?: boolean | undefined
   /** A restore waits so long for a lock of somebody else before it gives up unharmed. */
   lockTimeoutMs: number
 }

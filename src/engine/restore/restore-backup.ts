@@ -20,6 +20,7 @@ import type {
   TargetState,
 } from './restore-request.js'
 import {takeSafetyBackup, wayBackOf, type Safety} from './safety-backup.js'
+import {checkSessionsAgain} from './session-checks.js'
 import {stageRecorder, type StageRecorder} from './stages.js'
 import {replaceInTransaction} from './strategies/in-place.js'
 import {replacePartInTransaction} from './strategies/in-place-part.js'
@@ -58,13 +59,15 @@ async function inStages(
   const document = () => resultOf(backup, request, deps, state, stages)
   try {
     const target = await stages.run('preflight', () =>
-      withExitCode(3, () => preflight(backup, request, deps)),
+      withExitCode(3, () =>
+        preflight(backup, {...request, mayEndSessions: deps.prepare?.mayEndSessions}, deps),
+      ),
     )
     Object.assign(state, {target, findings: target.findings})
     await stages.run('verify', () => withExitCode(3, () => verifyArchive(backup, target, deps)))
     const plan = planOf(backup, target, request)
     if (request.dryRun) return {...skipRest(stages, document), plan}
-    const consent = await stages.run('confirm', () => deps.confirm(plan))
+    const consent = await stages.run('confirm', () => agree(plan, {request, deps, state, target}))
     await replace({backup, request, deps, stages, state, target}, consent)
     if (request.analyze && target.strategy.name === 'in-place') await analyze(target, deps)
     return document()
@@ -91,6 +94,21 @@ interface Run {
   stages: StageRecorder
   state: State
   target: Target
+}
+
+/** Whoever says no has changed nothing: what is to run before a restore runs after that, and others may be gone then. */
+async function agree(
+  plan: RestorePlan,
+  {request, deps, state, target}: Pick<Run, 'request' | 'deps' | 'state' | 'target'>,
+): Promise<Consent> {
+  const consent = await deps.confirm(plan)
+  await withExitCode(3, async () => {
+    await deps.prepare?.run(plan)
+    deps.signal.throwIfAborted()
+    if (deps.prepare?.mayEndSessions) target.findings = await checkSessionsAgain(target, request)
+  })
+  state.findings = target.findings
+  return consent
 }
 
 async function verifyArchive(

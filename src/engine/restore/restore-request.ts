@@ -51,6 +51,13 @@ export interface RestorePlan {
   safetyBackup: boolean
 }
 
+/** What makes everything ready once it was agreed to, before anything is changed: a maintenance mode, for one. */
+export interface Preparation {
+  run: (plan: RestorePlan) => Promise<void>
+  /** Sessions of others may be there until then; who is still there afterwards stops the restore. */
+  mayEndSessions: boolean
+}
+
 export interface RestoreDeps {
   connection: ConnectionDescription
   search: ToolSearch
@@ -60,6 +67,7 @@ export interface RestoreDeps {
   openStore: (destination: string) => Promise<StorageProvider>
   /** @throws DbbakError CANCELLED, CONFIRMATION_REQUIRED */
   confirm: (plan: RestorePlan) => Promise<Consent>
+  prepare?: Preparation | undefined
   events: Events
   clock: Clock
   version: string
