@@ -1,11 +1,11 @@
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
-import {spawn} from 'node:child_process'
 import {mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {parse} from 'yaml'
 import {workflowPath} from '../../src/library/init/github-workflow.js'
 import {startServer, type TestServer} from '../support/servers.js'
+import {controlC, down, enter, onTerminal, type Answer} from '../support/terminal.js'
 import {repository} from '../support/workflow-steps.js'
 import {
   dbbak,
@@ -218,39 +218,13 @@ describe('wrong usage', () => {
 })
 
 describe('by questions', () => {
-  /** Runs init on a terminal of its own, and types an answer whenever its question has appeared. */
-  async function answer(
-    args: string[],
-    answers: [question: RegExp, typed: string][],
-    more: Record<string, string> = {},
-  ): Promise<{screen: string; exitCode: number | null}> {
+  /** Runs init on a terminal of its own, and answers its questions. */
+  function answer(args: string[], answers: Answer[], more: Record<string, string> = {}) {
     const program = process.env.DBBAK_TEST_PROGRAM ?? join(repository, 'bin/run.js')
     const command = [process.execPath, program, 'init', '--dir', folder, ...args]
     const quoted = command.map((word) => `'${word}'`).join(' ')
-    const child = spawn('script', ['-qefc', `stty cols 160; ${quoted}`, '/dev/null'], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-      env: {PATH: process.env.PATH, HOME: folder, TERM: 'xterm', NO_COLOR: '1', ...env, ...more},
-      cwd: folder,
-    })
-    let screen = ''
-    let from = 0
-    child.stdout.setEncoding('utf8').on('data', (piece: string) => {
-      screen += piece
-      const [next] = answers
-      if (!next) return
-      const found = next[0].exec(screen.slice(from))
-      if (!found) return
-      from = screen.length
-      answers.shift()
-      child.stdin.write(next[1])
-    })
-    const exitCode = await new Promise<number | null>((resolve) => child.on('close', resolve))
-    expect({open: answers.map(([question]) => question), screen}).toEqual({open: [], screen})
-    return {screen, exitCode}
+    return onTerminal(quoted, answers, {env: {HOME: folder, ...env, ...more}, cwd: folder})
   }
-
-  const enter = '\r'
-  const down = '\u001b[B'
 
   test('each answer is tried as it is given, a bad one can be given again, and the files are written at the end', async () => {
     const {screen, exitCode} = await answer(
@@ -318,8 +292,8 @@ describe('by questions', () => {
         [/Where restore tests run:/, enter],
         [/Write these files\?/, `n${enter}`],
       ],
-      [[/Where restore tests run:/, '\u0003']],
-    ] as [RegExp, string][][]) {
+      [[/Where restore tests run:/, controlC]],
+    ] as Answer[][]) {
       const {screen, exitCode} = await answer(args, answers, {DATABASE_URL: url()})
       expect({exitCode, screen}).toEqual({
         exitCode: 130,

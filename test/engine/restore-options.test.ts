@@ -95,12 +95,24 @@ describe('--globals', () => {
     ])
   })
 
-  test('a backup without roles cannot give any', async () => {
+  test('a backup without roles says so, with the roles that are missing', async () => {
     await place.backUp()
-    await expect(place.restore(into({globals: true}))).rejects.toMatchObject({
-      code: 'OPTION_INVALID',
-      exitCode: 2,
-    })
+    const {document} = await place.failingRestore(into({globals: true}))
+    expect(document.findings).toMatchObject([
+      {
+        code: 'ROLES_MISSING',
+        message: expect.stringMatching(/clerk.*staff.* taken without --globals, so it cannot make them/),
+        fix: expect.not.stringContaining('--globals'),
+      },
+    ])
+  })
+
+  test('a backup without roles is restored where none is missing', async () => {
+    await place.backUp()
+    await elsewhere.query('create role staff; create role "Odd ""clerk"" $1"')
+    const {targetState} = await place.restore(into({globals: true}))
+    expect(targetState).toBe('restored')
+    await elsewhere.dropDatabase('target')
   })
 })
 

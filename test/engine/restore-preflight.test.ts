@@ -1,6 +1,6 @@
 import {existsSync} from 'node:fs'
 import {chmod, mkdir, readFile, rm, symlink, writeFile} from 'node:fs/promises'
-import {join} from 'node:path'
+import {delimiter, dirname, join} from 'node:path'
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import {Client} from 'pg'
 import type {DbbakError, RestoreOptions} from '../../src/index.js'
@@ -13,6 +13,7 @@ import {
   openRestorePlace,
   type RestorePlace,
 } from '../support/restore-place.js'
+import {outputOf} from '../support/run-command.js'
 import {missingServer, startServer, type TestServer} from '../support/servers.js'
 
 let place: RestorePlace
@@ -55,6 +56,22 @@ describe('a target that cannot be reached', () => {
     const {codes} = await refusal({databaseUrl: url()})
     expect(codes).toEqual([code])
     expect(await place.state()).toBe('former')
+  })
+
+  test('a database that is not there: the command that is told makes one like the backup', async () => {
+    const {error} = await refusal({databaseUrl: place.server.url("new shop's")})
+    const [, command] = /^Make it, empty: (createdb .*)$/.exec(error.suggestions[0]) ?? []
+    const env = place.server.connection.toolEnvironment({
+      PATH: [dirname(place.tools.dump), process.env.PATH].join(delimiter),
+      HOME: place.folder,
+    })
+    await outputOf('sh', ['-c', command], {env})
+    const like = (name: string) =>
+      place.server.query(
+        `select encoding, datcollate, datctype, to_jsonb(d) ->> 'datlocprovider' from pg_database d where datname = $$${name}$$`,
+      )
+    expect(await like("new shop's")).toEqual(await like('shop'))
+    await place.server.dropDatabase("new shop's")
   })
 
   test('and tools that are not there are told of together', async () => {

@@ -110,15 +110,16 @@ async function checkRoles(
     [content.roles],
   )
   const owners = content.owners ?? content.roles
+  const {whyNone} = rolesToCreate
   const missing = rows
     .filter(({name, there}) => !there && !rolesToCreate.names.includes(name))
     .map(({name}) => name)
   if (missing.length > 0) {
-    const hasGlobals = files.some(({path}) => path === globalsName(id))
+    const hasGlobals = !whyNone && files.some(({path}) => path === globalsName(id))
     return [
       error(
         'ROLES_MISSING',
-        `The backup names roles that the target lacks: ${missing.join(', ')}.`,
+        `The backup names roles that the target lacks: ${missing.join(', ')}.${whyNone ? ` ${whyNone}, so it cannot make them.` : ''}`,
         `Create them first (${missing
           .slice(0, 3)
           .map((name) => `CREATE ROLE "${name}"`)

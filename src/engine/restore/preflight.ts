@@ -11,6 +11,7 @@ import type {Manifest} from '../manifest.js'
 import {chooseStrategy, type Strategy, type StrategyName} from './choose-strategy.js'
 import {asFinding, throwOnErrors, type Finding} from './findings.js'
 import {examine} from './preflight-checks.js'
+import {withCreation} from './missing-database.js'
 import {journalFinding, readJournal, type RestoreJournal, type UnreadableJournal} from './journal.js'
 import {readArchiveEntries} from '../archive/archive-entries.js'
 import {choosePart} from './part/choose-part.js'
@@ -18,7 +19,7 @@ import {findPartObstacles} from './part/part-obstacles.js'
 import type {ChosenPart, Part} from './part/part.js'
 import {checkTargetSpace} from './target-space.js'
 import {checkSafetySpace} from './safety-space.js'
-import {readGlobals, statementsFor, type MissingRoles} from './restore-roles.js'
+import {missingRoles, type MissingRoles} from './restore-roles.js'
 import {checkPsql} from './version-findings.js'
 import {leaveSession, openTargetSession, type TargetSession} from './target-session.js'
 import {describeContent, type TargetContent} from './target.js'
@@ -74,7 +75,8 @@ export async function preflight(
   const tools = await attempt(toolsForRestore(dumpMajor(backup.entry.manifest), deps.search))
   const session = await attempt(openTargetSession(deps.connection, options.lockTimeoutMs, deps.signal))
   const missingTools = 'finding' in tools ? [tools.finding] : []
-  if ('finding' in session) return fail([session.finding, ...missingTools])
+  if ('finding' in session)
+    return fail([withCreation(session.finding, deps.connection, backup.entry.manifest), ...missingTools])
   const {client} = session.value
   try {
     const server = await describeServer(client)
@@ -123,27 +125,6 @@ const shapeOf = (strategy: Strategy | {finding: Finding}) => ({
   strategy: 'finding' in strategy ? ('swap' as const) : strategy.name,
   way: 'way' in strategy ? strategy.way : undefined,
 })
-
-/** @throws DbbakError OPTION_INVALID for a backup without globals */
-async function missingRoles(client: Client, backup: StoredBackup): Promise<MissingRoles> {
-  const globals = await readGlobals(backup)
-  if (globals === undefined) {
-    throw new DbbakError(
-      'OPTION_INVALID',
-      `${backup.entry.manifest.id} holds no roles: it was taken without --globals.`,
-      {suggestions: ['Restore without them: dbbak restore --no-owner --no-privileges']},
-    )
-  }
-  const {rows} = await client.query<{name: string}>(
-    'select w.name from unnest($1::text[]) w(name) where not exists (select from pg_catalog.pg_roles where rolname = w.name)',
-    [backup.entry.manifest.content.roles],
-  )
-  const names = rows.map(({name}) => name)
-  const statements = statementsFor(globals, names)
-  return {names: names.filter((name) => statements.some((line) => isAbout(line, name))), statements}
-}
-
-const isAbout = (statement: string, name: string) => statementsFor(statement, [name]).length > 0
 
 type Attempt<T> = {value: T} | {finding: Finding}
 

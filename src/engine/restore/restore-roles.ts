@@ -9,6 +9,8 @@ import {globalsName} from '../naming.js'
 export interface MissingRoles {
   names: string[]
   statements: string[]
+  /** Why the backup can make none. */
+  whyNone?: string
 }
 
 /** An identifier as pg_dumpall writes it: bare, or in quotes. */
@@ -32,8 +34,22 @@ export function statementsFor(globals: string, names: string[]): string[] {
   })
 }
 
-/** @returns undefined where the backup holds no globals (it was taken without --globals) */
-export async function readGlobals({store, entry}: StoredBackup): Promise<string | undefined> {
+/** Those that the server lacks and the backup's globals hold. What is missing beyond is a finding of the preflight. */
+export async function missingRoles(client: Client, backup: StoredBackup): Promise<MissingRoles> {
+  const globals = await readGlobals(backup)
+  if (globals === undefined) return {names: [], statements: [], whyNone: 'It was taken without --globals'}
+  const {rows} = await client.query<{name: string}>(
+    'select w.name from unnest($1::text[]) w(name) where not exists (select from pg_catalog.pg_roles where rolname = w.name)',
+    [backup.entry.manifest.content.roles],
+  )
+  const names = rows.map(({name}) => name)
+  const statements = statementsFor(globals, names)
+  return {names: names.filter((name) => statements.some((line) => isAbout(line, name))), statements}
+}
+
+const isAbout = (statement: string, name: string) => statementsFor(statement, [name]).length > 0
+
+async function readGlobals({store, entry}: StoredBackup): Promise<string | undefined> {
   const path = globalsName(entry.manifest.id)
   if (!entry.manifest.files.some((file) => file.path === path)) return undefined
   return (await buffer(await store.get(path))).toString('utf8')
