@@ -92,6 +92,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   const connection = await openDatabase(context)
   const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
   const safetyStore = await openStore(context, options.safetyTo ?? context.settings.backupDir.value)
+  const opened = [store, safetyStore]
   const {dbbakVersion: version} = await import('./version.js')
   const {notifications, hooks} = context.settings
   const facts = {...(await factsOf(context, [store.describe()])), dryRun: options.dryRun}
@@ -102,7 +103,11 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
     const entry = findBackup(catalog, choiceOf(options, named?.name, whose), store.describe())
     if (latest) warnOfDamaged(catalog, entry, context)
     return restoreInEngine({store, entry}, request, {
-      openStore: (destination) => openStore(context, destination),
+      async openStore(destination) {
+        const another = await openStore(context, destination)
+        opened.push(another)
+        return another
+      },
       ...context,
       connection,
       safetyStore,
@@ -111,7 +116,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
       version,
     })
   }
-  return usingStores([store, safetyStore], () =>
+  return usingStores(opened, () =>
     withNotices('restore', {...context, notifications}, facts, () =>
       withHooks('restore', {...context, hooks}, facts, restore),
     ),

@@ -45,7 +45,12 @@ export async function switchNames(
 ): Promise<number> {
   const session = await openTargetSession(names.maintenance, names.lockTimeoutMs, deps.signal)
   const {client} = session
-  const other = await openTargetSession(names.maintenance, names.lockTimeoutMs, deps.signal)
+  const other = await openTargetSession(names.maintenance, names.lockTimeoutMs, deps.signal).catch(
+    async (error: unknown) => {
+      await leaveSession(session)
+      throw error
+    },
+  )
   const {client: bouncer} = other
   let stopEnding = async () => {}
   try {
