@@ -17,6 +17,7 @@ export class EarlyIndexes {
   private readonly made = new Set<number>()
   private readonly results: RestoreToolResult[] = []
   private readonly lanes = new Set<Promise<void>>()
+  private readonly abandoned = new AbortController()
   private failure: Error | undefined
   private files = 0
 
@@ -48,6 +49,13 @@ export class EarlyIndexes {
     return {results: this.results, made: this.made}
   }
 
+  /** The archive cannot be read on: ends what is being built, and waits until it has ended. */
+  async abandon(reason: unknown): Promise<void> {
+    this.waiting.length = 0
+    this.abandoned.abort(reason)
+    while (this.lanes.size > 0) await Promise.all(this.lanes)
+  }
+
   private open(most: number): void {
     while (this.lanes.size < Math.min(most, this.lanes.size + this.waiting.length)) {
       const lane: Promise<void> = this.work().finally(() => this.lanes.delete(lane))
@@ -68,10 +76,9 @@ export class EarlyIndexes {
   private async build(ids: number[]): Promise<RestoreToolResult> {
     const list = join(this.folder, `${this.files++}.list`)
     await writeList(list, ids)
-    return runRestoreToolOnFile(
-      {...this.request, options: [...this.request.options, `--use-list=${list}`]},
-      this.file,
-    )
+    const signal = AbortSignal.any([this.request.signal, this.abandoned.signal])
+    const options = [...this.request.options, `--use-list=${list}`]
+    return runRestoreToolOnFile({...this.request, options, signal}, this.file)
   }
 }
 

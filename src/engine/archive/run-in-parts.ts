@@ -97,6 +97,9 @@ async function fromStream(run: Run): Promise<RestoreToolResult[]> {
       stream.take(chunk)
       request.onChunk?.(chunk)
     },
+  }).catch(async (error: unknown) => {
+    await early.abandon(error)
+    throw error
   })
   request.onDataEnd?.()
   return [data, ...(await restoreRest(run, stream))]
