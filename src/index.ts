@@ -25,6 +25,7 @@ export {
   type PruneOptions,
   type PruneProblem,
   type PruneResult,
+  type PruneWarning,
   type RetentionOptions,
 } from './library/prune-backups.js'
 export {

@@ -66,14 +66,22 @@ function leftoverLines({leftovers}: PruneResult, stream: NodeJS.WriteStream): st
   return [table, ...(rest > 0 ? [`… and ${rest} more.`] : [])]
 }
 
-/** "12 backups and 2 leftovers, 1.1 GB, will be gone for good." */
-export function pruneQuestion({removed, leftovers, bytesFreed}: PruneResult): string {
+/**
+ * "12 backups and 2 leftovers, 1.1 GB, will be gone for good."; where that is not so, what becomes of them.
+ */
+export function pruneQuestion({removed, leftovers, bytesFreed, keepsVersions}: PruneResult): string {
   const what = [
     ...(removed.length > 0 ? [formatCountOf(removed.length, 'backup')] : []),
     ...(leftovers.length > 0 ? [formatCountOf(leftovers.length, 'leftover')] : []),
   ]
-  return `${what.join(' and ')}, ${formatBytes(bytesFreed)}, will be gone for good.`
+  const text = `${what.join(' and ')}, ${formatBytes(bytesFreed)}, will be `
+  return keepsVersions.length === 0
+    ? `${text}gone for good.`
+    : `${text}removed. ${versionsStay(keepsVersions)}`
 }
+
+const versionsStay = (places: string[]): string =>
+  `${printable(places.join(' and '))} keeps older versions: what is removed stays there, hidden, and takes its room until a lifecycle rule or somebody removes it.`
 
 /** What was done, or would be, in a few lines: the sum, and what did not go as planned. */
 export function pruneSummary(result: PruneResult): string {
@@ -88,6 +96,10 @@ export function pruneSummary(result: PruneResult): string {
     ...result.locked.slice(0, shownRemoved).map(({name, reason}) => beside('!', `${name} stays: ${reason}`)),
     ...(result.locked.length > shownRemoved
       ? [`… and ${result.locked.length - shownRemoved} more that are locked.`]
+      : []),
+    ...result.warnings.map(({message}) => beside('!', message)),
+    ...(result.keepsVersions.length > 0 && result.removed.length + result.leftovers.length > 0
+      ? [beside('!', versionsStay(result.keepsVersions))]
       : []),
     sumLine(result),
   ].join('\n')
@@ -106,7 +118,7 @@ function sumLine({from, kept, removed, leftovers, locked, failed, bytesFreed, dr
       : `${formatCountOf(removed.length, 'backup')} ${would}removed${place}: ${formatBytes(bytesFreed)} ${would}freed.`,
     `${formatCountOf(kept.length, 'backup')} ${would === '' ? 'kept' : 'would be kept'}.`,
     ...(leftovers.length > 0 ? [`${formatCountOf(leftovers.length, 'leftover')} ${would}removed.`] : []),
-    ...(locked.length > 0 ? [`${formatCountOf(locked.length, 'object')} locked.`] : []),
+    ...(locked.length > 0 ? [`${formatCountOf(locked.length, 'removal')} kept back by a lock.`] : []),
     ...(failed.length > 0 ? [`${formatCountOf(failed.length, 'removal')} failed.`] : []),
   ]
   const symbol = failed.length > 0 ? style.bad(symbols.failed) : style.good(symbols.done)

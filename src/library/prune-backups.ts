@@ -28,6 +28,7 @@ export type {
   PruneFailure,
   PruneProblem,
   PruneResult,
+  PruneWarning,
 } from '../engine/prune/prune-result.js'
 
 export interface PruneOptions extends RunOptions, RetentionOptions {
@@ -134,7 +135,8 @@ async function planAll(
   for (const store of stores) {
     try {
       context.signal.throwIfAborted()
-      plans.set(store, await planPrune(store, request, context.clock.now(), catalogCache(context, store)))
+      const cache = catalogCache(context, store)
+      plans.set(store, await planPrune(store, request, context.clock.now(), cache, context.signal))
     } catch (error) {
       if (stores.length === 1 || context.signal.aborted || !(error instanceof DbbakError)) throw error
       const {code, message, suggestions} = error
@@ -178,7 +180,8 @@ async function stillPlanned(
   request: PruneRequest,
   context: Context,
 ): Promise<PrunePlan> {
-  const now = await planPrune(store, request, context.clock.now(), catalogCache(context, store))
+  const cache = catalogCache(context, store)
+  const now = await planPrune(store, request, context.clock.now(), cache, context.signal)
   const agreed = new Set(before.removals.map(({told}) => told.name))
   const [removals, others] = [true, false].map((is) =>
     now.removals.filter(({told}) => agreed.has(told.name) === is),

@@ -8,6 +8,29 @@ export interface ObjectInfo {
   modifiedAt: Date
   /** Differs whenever the content does; absent where the destination keeps no such thing (a local folder). */
   etag?: string
+  /** What keeps it from being removed, where a listing tells. */
+  lock?: ObjectLock | undefined
+}
+
+/** An object lock, a retention, a hold: while it lasts, the object may not be removed. */
+export interface ObjectLock {
+  /** When it ends by itself; undefined where it does not, or the destination does not say. */
+  until: Date | undefined
+  /** In a few words: "retention COMPLIANCE", "legal hold". */
+  by: string
+}
+
+/** What the destination itself does about objects that are to be removed. */
+export interface Protection {
+  /**
+   * Whether what is removed stays as an older version, which no listing shows and which takes its room; undefined where
+   * that could not be asked.
+   */
+  keepsVersions: boolean | undefined
+  /** What could not be asked for want of permission, a sentence each; `lockOf` may add to it. */
+  warnings: string[]
+  /** Asks about one object, where a listing does not tell; absent where nothing can be locked. */
+  lockOf?: (key: string) => Promise<ObjectLock | undefined>
 }
 
 export interface PutOptions {
@@ -85,6 +108,8 @@ export interface StorageProvider {
   adopt?(key: string, file: string, options?: PutOptions): Promise<ObjectInfo>
   /** The path of a local file with exactly the object's content, to be read only, where the destination has one. */
   fileFor?(key: string): Promise<string | undefined>
+  /** Asked before anything is removed, where the destination may hold on to it. */
+  protection?(): Promise<Protection>
   /** Bytes that can still be stored, where the destination can know it. */
   freeBytes?(): Promise<number | undefined>
 }

@@ -90,6 +90,8 @@ describe('dbbak prune', () => {
       problems: [],
       locked: [],
       failed: [],
+      warnings: [],
+      keepsVersions: [],
       bytesFreed: document.removed[0].bytes + 4,
       dryRun: false,
     })

@@ -188,6 +188,51 @@ describe('what the Blob service answers', () => {
     requests = 0
     expect(await failure({status: 503, body: ''})).toMatchObject({trouble: 'transient', message: 'HTTP 503'})
   })
+
+  describe('of what it holds on to', () => {
+    const nextYear = new Date(Date.now() + 365 * 86_400_000)
+    nextYear.setMilliseconds(0)
+    const container = (headers: Record<string, string>): Answer => ({status: 200, headers})
+    const immutable = container({'x-ms-immutable-storage-with-versioning-enabled': 'true'})
+    const policy = {
+      'x-ms-immutability-policy-until-date': nextYear.toUTCString(),
+      'x-ms-immutability-policy-mode': 'locked',
+    }
+
+    test.each([
+      ['a policy', policy, {until: nextYear, by: expect.stringMatching(/^immutability policy locked$/i)}],
+      ['a hold', {'x-ms-legal-hold': 'true'}, {until: undefined, by: 'legal hold'}],
+      ['nothing', {}, undefined],
+      [
+        'a policy that has ended',
+        {...policy, 'x-ms-immutability-policy-until-date': new Date(0).toUTCString()},
+        undefined,
+      ],
+    ] as [string, Record<string, string>, unknown][])('by %s of a blob', async (_, headers, lock) => {
+      answer = immutable
+      const {keepsVersions, warnings, lockOf} = await client.protection(never)
+      expect([keepsVersions, warnings]).toEqual([true, []])
+      answer = {status: 200, headers}
+      expect(await lockOf!('x', never)).toEqual(lock)
+      expect(requests).toBe(2)
+    })
+
+    test('by the container, without a request for each blob', async () => {
+      answer = container({'x-ms-has-legal-hold': 'true'})
+      const {lockOf} = await client.protection(never)
+      expect(await lockOf!('x', never)).toEqual({until: undefined, by: 'legal hold of the container'})
+      answer = container({})
+      expect(await client.protection(never)).toEqual({keepsVersions: false, warnings: []})
+      expect(requests).toBe(2)
+    })
+
+    test('who may not ask is told, and is not in the way', async () => {
+      answer = {status: 403, code: 'AuthorizationPermissionMismatch'}
+      const {keepsVersions, warnings, lockOf} = await client.protection(never)
+      expect([keepsVersions, lockOf]).toEqual([undefined, undefined])
+      expect(warnings).toEqual([expect.stringContaining('azblob://box')])
+    })
+  })
 })
 
 describe('what is thrown elsewhere', () => {

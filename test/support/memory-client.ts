@@ -5,10 +5,12 @@ import type {
   ObjectClient,
   RangeAnswer,
   StoredObject,
+  StoreProtection,
   UnfinishedUpload,
   Upload,
   UploadPart,
 } from '../../src/storage/objects/object-client.js'
+import type {ObjectLock} from '../../src/storage/provider.js'
 import {connectionTrouble, StoreError} from '../../src/storage/objects/store-error.js'
 
 interface Held {
@@ -29,6 +31,10 @@ export interface MemoryClientOptions {
   partsMax?: number
   /** Asked before and after each request: what it gives is thrown; `after` is an answer that got lost. */
   fault?: (request: string, when: 'before' | 'after') => Error | undefined
+  /** What the bucket says of itself; absent: no versions, and nothing can be locked. */
+  protection?: {keepsVersions: boolean | undefined; warnings?: string[]; lists?: boolean}
+  /** By name. Told by listings (`lists`), or to who asks; a removal is refused unless there are versions. */
+  locks?: Map<string, ObjectLock>
 }
 
 /** An object store in memory, at the level of requests: for what is built on those, and for faults that no server makes. */
@@ -96,7 +102,20 @@ export class MemoryClient implements ObjectClient {
   }
 
   remove(name: string, signal: AbortSignal) {
-    return this.request('remove', signal, () => void this.objects.delete(name))
+    return this.request('remove', signal, () => {
+      const {locks, protection} = this.options
+      if (locks?.has(name) && !protection?.keepsVersions) throw new StoreError('locked', 'ObjectLocked')
+      this.objects.delete(name)
+    })
+  }
+
+  protection(signal: AbortSignal) {
+    return this.request('protection', signal, (): StoreProtection => {
+      const {protection: {keepsVersions = false, warnings = [], lists = false} = {}, locks} = this.options
+      const lockOf = (name: string, whileAsked: AbortSignal) =>
+        this.request('lock', whileAsked, () => locks?.get(name))
+      return {keepsVersions, warnings: [...warnings], ...(locks && !lists && {lockOf})}
+    })
   }
 
   put(name: string, bytes: Buffer, options: CreateOptions, signal: AbortSignal) {
@@ -196,6 +215,8 @@ export class MemoryClient implements ObjectClient {
   }
 
   private stored(name: string, {bytes, modifiedAt, etag}: Held): StoredObject {
-    return {name, size: bytes.length, modifiedAt, etag}
+    const {protection, locks} = this.options
+    const lock = protection?.lists ? locks?.get(name) : undefined
+    return {name, size: bytes.length, modifiedAt, etag, ...(lock && {lock})}
   }
 }

@@ -11,7 +11,8 @@ import {planRetention, type RetentionBackup} from '../retention/plan.js'
 import {checkPolicy, type RetentionPolicy} from '../retention/policy.js'
 import {parseVerification, type VerificationRecord} from '../verify/verification-record.js'
 import {findLeftovers, namePrefixOf, type LeftoverGroup} from './leftovers.js'
-import type {PrunedBackup, PruneProblem} from './prune-result.js'
+import {leaveLocked} from './leave-locked.js'
+import type {LockedObject, PrunedBackup, PruneProblem, PruneWarning} from './prune-result.js'
 
 export interface PruneRequest {
   policy: RetentionPolicy
@@ -48,6 +49,11 @@ export interface PrunePlan {
   removals: Removal[]
   leftovers: LeftoverGroup[]
   problems: PruneProblem[]
+  /** What would go if the destination did not hold on to it. */
+  locked: LockedObject[]
+  warnings: PruneWarning[]
+  /** Whether the destination keeps what is removed, as older versions of the objects. */
+  keepsVersions: boolean
   /** Everything at the destination, as it was listed. */
   objects: Map<string, ObjectInfo>
   /** The archives whose manifests name a file: two of one moment in different formats may share their globals. */
@@ -63,6 +69,7 @@ export async function planPrune(
   request: PruneRequest,
   now: Date,
   cache?: CatalogCache,
+  signal?: AbortSignal,
 ): Promise<PrunePlan> {
   checkPolicy(request.policy)
   const objects = new Map<string, ObjectInfo>()
@@ -83,10 +90,14 @@ export async function planPrune(
     removals: [],
     leftovers: leftoversFor(scopes, isMeant, findLeftovers(catalog.unclaimed, objects, now)),
     problems: catalog.problems.map(({key, code, message}) => ({name: key, destination, code, message})),
+    locked: [],
+    warnings: [],
+    keepsVersions: false,
     objects,
     claims: claimsOf(backups),
   }
   for (const entries of scopes.filter(isMeant)) addScope(plan, entries, request.policy, now)
+  await leaveLocked(store, plan, signal)
   plan.kept.sort(newestFirst)
   plan.removals.sort(({told: one}, {told: other}) => newestFirst(one, other))
   return plan

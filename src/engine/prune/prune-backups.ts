@@ -77,6 +77,9 @@ function begin(plan: PrunePlan, result: PruneResult): void {
   result.from.push(plan.destination)
   result.kept.push(...plan.kept)
   result.problems.push(...plan.problems)
+  result.locked.push(...plan.locked)
+  result.warnings.push(...plan.warnings)
+  if (plan.keepsVersions) result.keepsVersions.push(plan.destination)
 }
 
 function addLeftover(result: PruneResult, destination: string, leftover: Leftover, reason: string): void {
@@ -250,7 +253,7 @@ class PruneRun {
       await step()
     } catch (error) {
       if (isLocked(error)) {
-        this.result.locked.push({id, name, destination, reason: lockedReason})
+        this.result.locked.push({id, name, destination, until: null, reason: lockedReason})
         return
       }
       const failure = asFailure(error, destination)

@@ -32,13 +32,22 @@ export interface PruneProblem {
   message: string
 }
 
-/** What a retention of the destination's own holds on to. */
+/** What a retention or hold of the destination's own holds on to. */
 export interface LockedObject {
   /** Of the backup it belongs to; null for a leftover. */
   id: string | null
+  /** The archive of a backup that stays whole, or the object whose removal was refused. */
   name: string
   destination: string
+  /** When it ends by itself; null where it does not, or the destination does not say. */
+  until: string | null
   reason: string
+}
+
+/** What could not be found out, for want of permission. */
+export interface PruneWarning {
+  destination: string
+  message: string
 }
 
 export interface PruneFailure {
@@ -62,6 +71,9 @@ export interface PruneResult {
   /** Not an error: they go when their retention ends. */
   locked: LockedObject[]
   failed: PruneFailure[]
+  warnings: PruneWarning[]
+  /** Destinations that keep what is removed as older versions, which take their room until a rule of the store ends them. */
+  keepsVersions: string[]
   bytesFreed: number
   dryRun: boolean
 }
@@ -74,6 +86,8 @@ export const emptyResult = (dryRun: boolean): PruneResult => ({
   problems: [],
   locked: [],
   failed: [],
+  warnings: [],
+  keepsVersions: [],
   bytesFreed: 0,
   dryRun,
 })

@@ -5,6 +5,7 @@ import type {
   ObjectClient,
   RangeAnswer,
   StoredObject,
+  StoreProtection,
   UnfinishedUpload,
   Upload,
 } from '../objects/object-client.js'
@@ -155,6 +156,10 @@ class AzureClient implements ObjectClient {
     } catch (error) {
       if (!isTrouble(error, 'missing')) throw error
     }
+  }
+
+  protection(signal: AbortSignal): Promise<StoreProtection> {
+    return this.container.protection(this.place, signal)
   }
 
   async put(name: string, bytes: Buffer, options: CreateOptions, signal: AbortSignal): Promise<StoredObject> {

@@ -1,6 +1,7 @@
 import type {BlockBlobClient, ContainerClient, ModifiedAccessConditions} from '@azure/storage-blob'
-import type {CreateOptions, StoredObject} from '../objects/object-client.js'
+import type {CreateOptions, StoredObject, StoreProtection} from '../objects/object-client.js'
 import {StoreError} from '../objects/store-error.js'
+import type {ObjectLock} from '../provider.js'
 import {explainAzure} from './azure-errors.js'
 
 /** A blob as HEAD tells of it. */
@@ -160,6 +161,47 @@ export class AzureContainer {
       if (!isTrouble(error, 'exists', 'changed')) throw error
       const found = await this.find(name, signal)
       return found?.isDiscarded ? found.etag : undefined
+    }
+  }
+
+  /**
+   * What the container holds on to. Where each blob may have a policy of its own, each is asked; under a policy of the
+   * whole container nobody can tell when it ends for a blob: its removal is refused.
+   */
+  async protection(place: string, signal: AbortSignal): Promise<StoreProtection> {
+    try {
+      const found = await this.ask(signal, () => this.client.getProperties({abortSignal: signal}))
+      const isByBlob = found.isImmutableStorageWithVersioningEnabled === true
+      const held: ObjectLock | undefined = found.hasLegalHold
+        ? {until: undefined, by: 'legal hold of the container'}
+        : undefined
+      const lockOf =
+        held || isByBlob
+          ? async (name: string, whileAsked: AbortSignal) => held ?? (await this.lockOf(name, whileAsked))
+          : undefined
+      return {keepsVersions: isByBlob, warnings: [], ...(lockOf && {lockOf})}
+    } catch (error) {
+      if (!isTrouble(error, 'denied', 'failed')) throw error
+      const {message} = error as StoreError
+      return {
+        keepsVersions: undefined,
+        warnings: [
+          `Whether ${place} keeps older versions and locks blobs could not be asked: ${message}. It takes the right to read the container's properties.`,
+        ],
+      }
+    }
+  }
+
+  private async lockOf(name: string, signal: AbortSignal): Promise<ObjectLock | undefined> {
+    try {
+      const found = await this.ask(signal, () => this.blob(name).getProperties({abortSignal: signal}))
+      if (found.legalHold === true) return {until: undefined, by: 'legal hold'}
+      const {immutabilityPolicyExpiresOn: until, immutabilityPolicyMode: mode} = found
+      if (until === undefined || until.getTime() <= Date.now()) return undefined
+      return {until, by: ['immutability policy', mode].join(' ').trim()}
+    } catch (error) {
+      if (isTrouble(error, 'missing')) return undefined
+      throw error
     }
   }
 

@@ -4,6 +4,7 @@ import type {
   ObjectClient,
   RangeAnswer,
   StoredObject,
+  StoreProtection,
   UnfinishedUpload,
   Upload,
   UploadLimits,
@@ -13,7 +14,7 @@ import type {GcsOptions, RequestOptions} from '../objects/store-options.js'
 import {crc32c, crcText} from './crc32c.js'
 import {explainError} from './gcs-errors.js'
 import {GcsHttp, type GcsResponse} from './gcs-http.js'
-import {newObject, objectFields, storedObject, type ObjectResource} from './gcs-object.js'
+import {listedFields, newObject, objectFields, storedObject, type ObjectResource} from './gcs-object.js'
 import {blockBytes, GcsUpload} from './gcs-upload.js'
 
 const mebibyte = 1024 * 1024
@@ -80,7 +81,7 @@ class GcsClient implements ObjectClient {
     const url = this.url('', {
       prefix,
       maxResults: '1000',
-      fields: 'nextPageToken,items(name,size,generation,timeCreated)',
+      fields: `nextPageToken,items(${listedFields})`,
       ...(next !== undefined && {pageToken: next}),
     })
     const request = {method: 'GET', url, troubles: noObject} as const
@@ -91,6 +92,20 @@ class GcsClient implements ObjectClient {
 
   async remove(name: string, signal: AbortSignal): Promise<void> {
     await this.delete(this.objectUrl(name, {}), signal)
+  }
+
+  /** What is locked is told by listings. */
+  async protection(signal: AbortSignal): Promise<StoreProtection> {
+    const url = `${this.bucketUrl('')}?${new URLSearchParams({fields: 'versioning'}).toString()}`
+    const request = {method: 'GET', url, troubles: noObject} as const
+    try {
+      const {body} = await this.http.json<{versioning?: {enabled?: boolean}}>(request, signal)
+      return {keepsVersions: body?.versioning?.enabled === true, warnings: []}
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.trouble !== 'denied') throw error
+      const warning = `Whether ${this.place} keeps older versions of what is removed could not be asked: ${error.message}. It takes the permission storage.buckets.get.`
+      return {keepsVersions: undefined, warnings: [warning]}
+    }
   }
 
   async put(name: string, bytes: Buffer, create: CreateOptions, signal: AbortSignal): Promise<StoredObject> {
@@ -184,8 +199,11 @@ class GcsClient implements ObjectClient {
   }
 
   private url(service: '' | '/upload', query: Record<string, string>, object = ''): string {
-    const path = `${service}/storage/v1/b/${encodeURIComponent(this.bucket)}/o${object}`
-    return `${this.http.endpoint}${path}?${new URLSearchParams(query).toString()}`
+    return `${this.bucketUrl(service)}/o${object}?${new URLSearchParams(query).toString()}`
+  }
+
+  private bucketUrl(service: '' | '/upload'): string {
+    return `${this.http.endpoint}${service}/storage/v1/b/${encodeURIComponent(this.bucket)}`
   }
 }
 

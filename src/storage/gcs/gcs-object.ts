@@ -1,3 +1,4 @@
+import type {ObjectLock} from '../provider.js'
 import type {CreateOptions, StoredObject} from '../objects/object-client.js'
 import {StoreError} from '../objects/store-error.js'
 import type {GcsOptions} from '../objects/store-options.js'
@@ -11,7 +12,16 @@ export interface ObjectResource {
   timeCreated: string
   crc32c?: string
   metadata?: Record<string, string>
+  temporaryHold?: boolean
+  eventBasedHold?: boolean
+  /** The end of the bucket's retention and of the object's own, whichever is later. */
+  retentionExpirationTime?: string
+  retention?: {mode?: string; retainUntilTime?: string}
 }
+
+/** What a listing needs of each object. */
+export const listedFields =
+  'name,size,generation,timeCreated,temporaryHold,eventBasedHold,retentionExpirationTime,retention'
 
 export const objectFields = 'name,size,generation,timeCreated,crc32c,metadata'
 
@@ -29,7 +39,17 @@ export function storedObject(resource: ObjectResource | undefined): StoredObject
     !Number.isSafeInteger(bytes)
   )
     throw new StoreError('failed', 'the answer does not describe an object')
-  return {name, size: bytes, modifiedAt: new Date(timeCreated), etag: generation}
+  const lock = lockIn(resource)
+  return {name, size: bytes, modifiedAt: new Date(timeCreated), etag: generation, ...(lock && {lock})}
+}
+
+function lockIn(resource: Partial<ObjectResource> = {}): ObjectLock | undefined {
+  const {temporaryHold, eventBasedHold, retentionExpirationTime, retention} = resource
+  if (temporaryHold) return {until: undefined, by: 'temporary hold'}
+  if (eventBasedHold) return {until: undefined, by: 'event-based hold'}
+  const ends = [retentionExpirationTime, retention?.retainUntilTime].map((time) => Date.parse(time ?? ''))
+  const end = Math.max(...ends.filter((time) => !Number.isNaN(time)))
+  return end > Date.now() ? {until: new Date(end), by: 'retention'} : undefined
 }
 
 /** The resource and the query that a new object is made with. */

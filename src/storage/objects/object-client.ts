@@ -1,4 +1,5 @@
 import type {Readable} from 'node:stream'
+import type {ObjectLock} from '../provider.js'
 import type {StoreError} from './store-error.js'
 
 /** An object as its store tells of it. */
@@ -10,6 +11,18 @@ export interface StoredObject {
   modifiedAt: Date
   /** Differs whenever the content does; as the store writes it, quotes and all, the same in every answer. */
   etag: string
+  /** What holds on to it now, where a listing tells. */
+  lock?: ObjectLock | undefined
+}
+
+/** What the store itself does about removals. */
+export interface StoreProtection {
+  /** Undefined where it could not be asked. */
+  keepsVersions: boolean | undefined
+  /** What could not be asked for want of permission; `lockOf` may add to it. */
+  warnings: string[]
+  /** Absent where nothing can be locked, or a listing tells of it. @throws StoreError */
+  lockOf?: (name: string, signal: AbortSignal) => Promise<ObjectLock | undefined>
 }
 
 /** What a new object is to be. */
@@ -110,6 +123,8 @@ export interface ObjectClient {
   ): Promise<{objects: StoredObject[]; next: string | undefined}>
   /** A missing object is no error. @throws StoreError `locked` when a retention forbids it */
   remove(name: string, signal: AbortSignal): Promise<void>
+  /** Asks the bucket or container; what it does not know or does not let us ask counts as unlocked. @throws StoreError */
+  protection(signal: AbortSignal): Promise<StoreProtection>
   /** Stores an object with one request, with a checksum that the store compares. */
   put(name: string, bytes: Buffer, options: CreateOptions, signal: AbortSignal): Promise<StoredObject>
   startUpload(name: string, options: CreateOptions, signal: AbortSignal): Promise<Upload>

@@ -1,7 +1,7 @@
 import {randomUUID} from 'node:crypto'
 import type {Readable} from 'node:stream'
 import {checkObjectName, isObjectName} from '../object-name.js'
-import type {GetOptions, Leftover, ObjectInfo, PutOptions, StorageProvider} from '../provider.js'
+import type {GetOptions, Leftover, ObjectInfo, Protection, PutOptions, StorageProvider} from '../provider.js'
 import {Claims, type Claim} from './claims.js'
 import {destinationError} from './destination-error.js'
 import {InFlight} from './in-flight.js'
@@ -176,6 +176,14 @@ export class ObjectStorage implements StorageProvider {
     return {key: target.slice(this.prefix.length), size, modifiedAt: activeAt}
   }
 
+  async protection(): Promise<Protection> {
+    const found = await this.explained(undefined, () => this.run((signal) => this.client.protection(signal)))
+    const {keepsVersions, warnings, lockOf} = found
+    if (!lockOf) return {keepsVersions, warnings}
+    const ask = (key: string) => this.run((signal) => lockOf(this.nameOf(key), signal))
+    return {keepsVersions, warnings, lockOf: (key) => this.explained(key, () => ask(key))}
+  }
+
   async close(): Promise<void> {
     this.closing.abort(new Error('The destination was closed.'))
     await this.client.close()
@@ -200,11 +208,12 @@ export class ObjectStorage implements StorageProvider {
     return name.startsWith(this.prefix) && isObjectName(name.slice(this.prefix.length), 'linux')
   }
 
-  private infoOf({name, size, modifiedAt, etag}: StoredObject): ObjectInfo {
-    return {key: name.slice(this.prefix.length), size, modifiedAt: wholeSeconds(modifiedAt), etag}
+  private infoOf({name, size, modifiedAt, etag, lock}: StoredObject): ObjectInfo {
+    const key = name.slice(this.prefix.length)
+    return {key, size, modifiedAt: wholeSeconds(modifiedAt), etag, ...(lock && {lock})}
   }
 
-  private async explained<T>(key: string, work: () => Promise<T>): Promise<T> {
+  private async explained<T>(key: string | undefined, work: () => Promise<T>): Promise<T> {
     try {
       return await work()
     } catch (error) {

@@ -4,6 +4,7 @@ import {StoreError} from '../objects/store-error.js'
 import type {RequestOptions, S3Options} from '../objects/store-options.js'
 import {connect, type S3Bucket} from './s3-connection.js'
 import {discardUploads, listPage, unfinishedUploads} from './s3-list.js'
+import {protectionOf} from './s3-locks.js'
 import {getRange, head, type Range} from './s3-read.js'
 import {retentionOf} from './s3-mend.js'
 import {startMultipartUpload, unlessStatus} from './s3-upload.js'
@@ -62,6 +63,10 @@ class S3ObjectClient implements ObjectClient {
       if (error.trouble === 'missing') return
       throw (await this.isLocked(error, name, signal)) ? lockedBy(error) : error
     }
+  }
+
+  protection(signal: AbortSignal) {
+    return protectionOf(this.s3, signal)
   }
 
   put(name: string, bytes: Buffer, create: CreateOptions, signal: AbortSignal) {

@@ -11,6 +11,8 @@ export interface BucketRecord {
   storageClass: string
   location: string
   retentionPolicy?: {retentionPeriod: string}
+  /** Only told: nothing here has versions. */
+  versioning?: {enabled: boolean}
 }
 
 /** What a client may say about an object. */
