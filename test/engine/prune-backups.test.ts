@@ -473,6 +473,33 @@ describe('what goes wrong', () => {
   })
 })
 
+test.each(['passed', 'failed'] as const)(
+  'a verification result that said %s and is damaged costs no backup its place',
+  async (verified) => {
+    const good = await store(memory, {at: daysAgo(40)})
+    const damaged = await store(memory, {at: daysAgo(35), verified})
+    await store(memory, {at: daysAgo(38)})
+    await store(memory, {at: daysAgo(1), verified: 'failed'})
+    const others = await store(memory, {at: daysAgo(60), verified})
+    memory.damage(verificationName(damaged), (bytes) => bytes.subarray(0, 20))
+    await memory.put(verificationName(others), await memory.get(verificationName(damaged)), {overwrite: true})
+    const {removed, kept} = await prune(memory, {keepLast: 2})
+    expect(removed).toEqual([])
+    expect(
+      kept.filter(({reasons}) => reasons.includes('its verification result cannot be read')),
+    ).toHaveLength(2)
+    expect((await backupsAt(memory)).whole).toContain(good)
+  },
+)
+
+test('backups of an emptied database do not push out the last that holds rows', async () => {
+  const full = [await store(memory, {at: daysAgo(40)}), await store(memory, {at: daysAgo(45)})]
+  for (const days of [1, 2, 35]) await store(memory, {at: daysAgo(days), rows: 0})
+  const {removed} = await prune(memory, {keepDays: 30})
+  expect(removed.map(({snapshotAt}) => snapshotAt)).toEqual([daysAgo(35), daysAgo(45)])
+  expect((await backupsAt(memory)).whole).toContain(full[0])
+})
+
 describe('others at work at the same time', () => {
   test('a backup that was replaced since it was planned for stays', async () => {
     await store(memory, {at: daysAgo(1)})

@@ -30,6 +30,7 @@ export interface SmallBackup {
   verified?: 'passed' | 'failed'
   files?: number
   selection?: Manifest['selection']
+  rows?: number
 }
 
 /** Stores a small backup; gives its archive's name. */
@@ -57,6 +58,7 @@ export async function store(at: StorageProvider, backup: SmallBackup): Promise<s
     format,
     compression,
     selection: backup.selection ?? null,
+    content: {...sample.content, rowCount: backup.rows ?? sample.content.rowCount},
     files: names.map((path) => ({path, bytes: bytes.length, sha256})),
     database: {
       ...sample.database,

@@ -1,7 +1,15 @@
 import {expect, test} from '@jest/globals'
-import {planRetention, type RetentionBackup} from '../../src/engine/retention/plan.js'
+import {planRetention, type Content, type RetentionBackup} from '../../src/engine/retention/plan.js'
 import type {RetentionPolicy} from '../../src/engine/retention/policy.js'
-import {backupAt, dayMs, policyOf, type Verified} from './retention-support.js'
+import {
+  backupAt,
+  dayMs,
+  hasFailed,
+  hasPassed,
+  isEmptied,
+  policyOf,
+  type Verified,
+} from './retention-support.js'
 
 /*
  * A second implementation of the rules, written from their words: for each backup by itself, how many others are
@@ -10,10 +18,6 @@ import {backupAt, dayMs, policyOf, type Verified} from './retention-support.js'
 
 const isNewer = (one: RetentionBackup, than: RetentionBackup) =>
   one.snapshotMs > than.snapshotMs || (one.snapshotMs === than.snapshotMs && one.name > than.name)
-const failed = (one: RetentionBackup) => one.verification?.verdict === 'failed'
-const passed = (one: RetentionBackup) =>
-  one.verification?.verdict === 'passed' && one.verification.level === 'restore'
-
 /** A number that grows from one period of a zone to the next. */
 function periodNumber(ms: number, zone: string, period: string): number {
   const [year, month, day] = new Date(ms).toLocaleDateString('sv-SE', {timeZone: zone}).split('-').map(Number)
@@ -22,6 +26,8 @@ function periodNumber(ms: number, zone: string, period: string): number {
   if (period === 'week') return Math.floor((date + 3) / 7) // 1970-01-01 was a Thursday
   return period === 'month' ? year * 12 + month : year
 }
+
+type IsGood = (one: RetentionBackup) => boolean
 
 function oracle(all: RetentionBackup[], policy: RetentionPolicy, now: number): Set<string> {
   const kept = new Set<string>()
@@ -33,16 +39,31 @@ function oracle(all: RetentionBackup[], policy: RetentionPolicy, now: number): S
   const ordinary = past.filter(({kind}) => kind === 'backup')
   for (const series of new Set(ordinary.map((one) => one.series))) {
     const own = ordinary.filter((one) => one.series === series)
-    for (const net of [own, own.filter((one) => !failed(one)), own.filter(passed)])
+    const good = new Set(
+      own.filter((one) => !hasFailed(one) && one.verification !== 'unreadable' && !isEmptied(one, own)),
+    )
+    const nets = [
+      own,
+      own.filter((one) => !hasFailed(one) && one.verification !== 'unreadable'),
+      [...good],
+      [...good].filter(hasPassed),
+      own.filter(({content}) => content === 'rows'),
+    ]
+    for (const net of nets)
       if (net.length > 0) kept.add(net.reduce((best, one) => (isNewer(best, one) ? best : one)).name)
-    for (const name of keptOfSeries(own, policy, now)) kept.add(name)
+    for (const name of keptOfSeries(own, (one) => good.has(one), policy, now)) kept.add(name)
   }
   return kept
 }
 
-function keptOfSeries(ones: RetentionBackup[], policy: RetentionPolicy, now: number): string[] {
-  const good = ones.filter((one) => !failed(one))
-  const proven = ones.filter(passed)
+function keptOfSeries(
+  ones: RetentionBackup[],
+  isGood: IsGood,
+  policy: RetentionPolicy,
+  now: number,
+): string[] {
+  const good = ones.filter(isGood)
+  const proven = good.filter(hasPassed)
   const isWithin = (limit: number, one: RetentionBackup, among: RetentionBackup[]) =>
     limit > 0 && among.filter((other) => isNewer(other, one)).length < limit
   const byPeriod = (['day', 'week', 'month', 'year'] as const).map((period) => {
@@ -60,9 +81,9 @@ function keptOfSeries(ones: RetentionBackup[], policy: RetentionPolicy, now: num
       if (limit === 0) return false
       const number = numbers.get(one)!
       const same = byNumber.get(number)!
-      const candidates = same.some((other) => !failed(other)) ? same.filter((other) => !failed(other)) : same
+      const candidates = same.some(isGood) ? same.filter(isGood) : same
       if (!candidates.includes(one) || candidates.some((other) => isNewer(other, one))) return false
-      const before = failed(one) ? allPeriods : goodPeriods
+      const before = isGood(one) ? goodPeriods : allPeriods
       return before.filter((other) => other > number).length < limit
     }
   })
@@ -71,9 +92,10 @@ function keptOfSeries(ones: RetentionBackup[], policy: RetentionPolicy, now: num
       (one) =>
         now - one.snapshotMs < policy.keepDays * dayMs ||
         isWithin(policy.keepLast, one, ones) ||
-        (!failed(one) && isWithin(policy.keepLast, one, good)) ||
+        (isGood(one) && isWithin(policy.keepLast, one, good)) ||
         byPeriod.some((isKept) => isKept(one)) ||
-        (passed(one) && isWithin(policy.keepVerified, one, proven)),
+        (proven.includes(one) && isWithin(policy.keepVerified, one, proven)) ||
+        one.verification === 'unreadable',
     )
     .map(({name}) => name)
 }
@@ -91,7 +113,8 @@ const now = Date.parse('2026-11-24T12:00:00Z')
 
 function synthetic(count: number, seed: number): RetentionBackup[] {
   const next = random(seed)
-  const results: Verified[] = [null, null, null, 'passed', 'failed', 'checksum']
+  const results: Verified[] = [null, null, null, 'passed', 'failed', 'checksum', null, 'passed', 'unreadable']
+  const contents: Content[] = ['rows', 'rows', 'rows', 'rows', 'tables', 'nothing', 'uncounted']
   return Array.from({length: count}, (_, index) =>
     backupAt({
       at: Math.floor((now - next() * 5 * 365.25 * dayMs + dayMs) / 60_000) * 60_000, // some at the same moment
@@ -99,6 +122,7 @@ function synthetic(count: number, seed: number): RetentionBackup[] {
       kind: next() < 0.05 ? 'safety' : 'backup',
       verified: results[Math.floor(next() * results.length)],
       series: next() < 0.1 ? 'orders' : null,
+      content: contents[Math.floor(next() * contents.length)],
     }),
   )
 }

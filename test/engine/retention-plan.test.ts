@@ -166,7 +166,52 @@ describe('a backup that is known to be broken', () => {
       '2026-11-22T03:00',
       '2026-11-21T03:00',
     ])
-    expect(kept['2026-11-21T03:00']).toEqual(['among the newest 2 that did not fail a verification'])
+    expect(kept['2026-11-21T03:00']).toEqual(['among the newest 2 good ones'])
+  })
+})
+
+describe('a database that was emptied', () => {
+  const days = Array.from({length: 60}, (_, day) => ({
+    at: new Date(now.getTime() - day * dayMs).toISOString(),
+    content: day < 40 ? ('nothing' as const) : ('rows' as const),
+    verified: day === 10 || day === 50 ? ('passed' as const) : null,
+    name: `${day} days old`,
+  }))
+
+  test('does not lose its last backups from before: the newest, and the newest that was restored', () => {
+    const {kept} = plan(days, {keepDays: 30, keepVerified: 1})
+    expect(Object.keys(kept)).toHaveLength(32)
+    expect(kept['40 days old']).toEqual(['the newest that is not empty'])
+    expect(kept['50 days old']).toEqual(['the newest that passed a restore test'])
+  })
+
+  test('nor the days, weeks and months of before, for none that are empty', () => {
+    const {kept, removed} = plan(days, {keepDaily: 3})
+    expect(Object.keys(kept)).toEqual([0, 1, 2, 40, 41, 42, 50].map((day) => `${day} days old`))
+    expect(removed['39 days old'][0]).toBe('it is empty, and one before it is not')
+  })
+
+  test('and filled again goes on as before', () => {
+    const {kept} = plan([{at: now.toISOString(), name: 'filled'}, ...days.slice(1)], {keepLast: 1})
+    expect(Object.keys(kept)).toEqual(['filled', '50 days old'])
+  })
+
+  test('is none where there never was a row, nor where nobody counted them', () => {
+    for (const content of ['tables', 'uncounted'] as const) {
+      const {kept} = plan(
+        days.map((day) => ({...day, verified: null, content})),
+        {keepLast: 2},
+      )
+      expect(Object.keys(kept)).toEqual(['0 days old', '1 days old'])
+    }
+  })
+
+  test('keeps the newest that holds rows also where all of those failed a verification', () => {
+    const {kept} = plan(
+      days.map((day) => ({...day, verified: day.content === 'rows' ? 'failed' : null})),
+      {keepLast: 1},
+    )
+    expect(Object.keys(kept)).toEqual(['0 days old', '40 days old'])
   })
 })
 

@@ -1,16 +1,25 @@
 import {describe, expect, test} from '@jest/globals'
 import fc from 'fast-check'
-import {planRetention, type RetentionBackup} from '../../src/engine/retention/plan.js'
+import {planRetention, type Content, type RetentionBackup} from '../../src/engine/retention/plan.js'
 import type {RetentionPolicy} from '../../src/engine/retention/policy.js'
-import {backupAt, dayMs, policyOf, type Verified} from './retention-support.js'
+import {
+  backupAt,
+  dayMs,
+  hasFailed,
+  hasPassed,
+  isEmptied,
+  policyOf,
+  type Verified,
+} from './retention-support.js'
 
 const now = new Date('2026-11-24T12:00:00Z')
-const isGood = ({verification}: RetentionBackup) => verification?.verdict !== 'failed'
-const hasPassed = ({verification}: RetentionBackup) =>
-  verification?.level === 'restore' && verification.verdict === 'passed'
+/** Those that may take a place from others. */
+const goodOf = (all: RetentionBackup[]) =>
+  all.filter((one) => !hasFailed(one) && one.verification !== 'unreadable' && !isEmptied(one, all))
 /** What passed a restore test has a place of its own. */
 const untested = (one: RetentionBackup) => (hasPassed(one) ? {...one, verification: null} : one)
-const verified = fc.constantFrom<Verified>(null, null, 'passed', 'failed', 'checksum')
+const verified = fc.constantFrom<Verified>(null, null, 'passed', 'failed', 'checksum', 'unreadable')
+const contents = fc.constantFrom<Content>('rows', 'rows', 'rows', 'tables', 'nothing', 'uncounted')
 const serieses = fc.constantFrom(null, null, null, 'orders', 'all but the logs')
 
 /** Some in the same hour, some in the same millisecond, some years ago, a few in the future. */
@@ -24,6 +33,7 @@ const samples = fc.record({
   kind: fc.constantFrom('backup' as const, 'backup' as const, 'backup' as const, 'safety' as const),
   verified,
   series: serieses,
+  content: contents,
 })
 const backups = fc
   .array(samples, {maxLength: 60})
@@ -61,13 +71,17 @@ const keptOf = (all: RetentionBackup[], policy: RetentionPolicy) =>
   new Set(planRetention(all, policy, now).kept.map(({backup}) => backup.name))
 
 describe('whatever the backups and the policy', () => {
-  test('no series loses its newest, its newest that did not fail, or its newest that was restored', () => {
+  test('no series loses its newest, that which did not fail, which is not empty, or which was restored', () => {
     holds(
       fc.property(backups, rules, (all, policy) => {
         const kept = keptOf(all, policy)
         const ordinary = all.filter(({kind}) => kind === 'backup')
         for (const series of Map.groupBy(ordinary, (one) => one.series).values()) {
-          for (const some of [series, series.filter(isGood), series.filter(hasPassed)]) {
+          const past = series.filter(({snapshotMs}) => snapshotMs <= now.getTime())
+          const good = goodOf(past)
+          const sound = past.filter((one) => !hasFailed(one) && one.verification !== 'unreadable')
+          const full = past.filter(({content}) => content === 'rows')
+          for (const some of [past, sound, good, good.filter(hasPassed), full]) {
             const newest = Math.max(...some.map(({snapshotMs}) => snapshotMs))
             if (some.length > 0)
               expect(some.some(({name, snapshotMs}) => snapshotMs === newest && kept.has(name))).toBe(true)
@@ -154,10 +168,10 @@ describe('whatever the backups and the policy', () => {
     )
   })
 
-  test('whether a good backup is kept does not depend on those that are known to be broken', () => {
+  test('whether a good backup is kept does not depend on those that are broken or empty', () => {
     holds(
       fc.property(backups, rules, (all, policy) => {
-        const good = all.filter(isGood)
+        const good = goodOf(all)
         const kept = keptOf(all, policy)
         expect(
           good
@@ -170,6 +184,25 @@ describe('whatever the backups and the policy', () => {
   })
 })
 
+test('a verification result that is damaged costs no backup that holds rows, whatever it said', () => {
+  const truths = fc.array(fc.constantFrom<Verified>(null, 'passed', 'failed', 'checksum'), {
+    minLength: 60,
+    maxLength: 60,
+  })
+  holds(
+    fc.property(backups, truths, rules, (all, results, policy) => {
+      const before = all.map((one, index) =>
+        one.verification === 'unreadable'
+          ? {...one, verification: backupAt({at: 0, verified: results[index]}).verification}
+          : one,
+      )
+      const after = keptOf(all, policy)
+      const full = before.filter(({content}) => content === 'rows').map(({name}) => name)
+      for (const name of keptOf(before, policy)) if (full.includes(name)) expect(after).toContain(name)
+    }),
+  )
+})
+
 /**
  * What must hold when a backup comes that is newer than all others. A rule that counts (last, days, weeks, months,
  * years, verified) is a window that slides: it may let go of the one at its far end, or of the one whose period's
@@ -179,13 +212,14 @@ describe('whatever the backups and the policy', () => {
  * - each window lets go of one at most; the newest itself is one more, and so is the newest that was restored;
  * - if the new backup lies in periods that had one, their windows do not move: only that period's own newest may go;
  * - without a restore test that passed, it lets go of nothing that keep-verified keeps;
- * - if it failed its verification, no good backup goes at all.
+ * - if it failed its verification, or is empty while others are not, no good backup goes at all.
  */
 describe('a newer backup', () => {
-  const newer = fc.record({verified, series: serieses})
-  const withNewer = fc.tuple(backups, newer).map(([some, {verified: result, series}]) => {
+  const newer = fc.record({verified, series: serieses, content: contents})
+  const isGood = (one: RetentionBackup, all: RetentionBackup[]) => goodOf(all).includes(one)
+  const withNewer = fc.tuple(backups, newer).map(([some, {verified: result, ...more}]) => {
     const all = some.filter(({snapshotMs, kind}) => snapshotMs < now.getTime() && kind === 'backup')
-    return {all, added: backupAt({at: now.getTime(), name: 'new', verified: result, series})}
+    return {all, added: backupAt({at: now.getTime(), name: 'new', verified: result, ...more})}
   })
   const lostBy = (all: RetentionBackup[], added: RetentionBackup, policy: RetentionPolicy) => {
     const after = keptOf([...all, added], policy)
@@ -197,7 +231,7 @@ describe('a newer backup', () => {
       fc.property(withNewer, rules, ({all, added}, policy) => {
         for (const lost of lostBy(all, added, policy)) {
           expect(now.getTime() - lost.snapshotMs).toBeGreaterThanOrEqual(policy.keepDays * dayMs)
-          if (!isGood(added)) expect(isGood(lost)).toBe(false)
+          if (!isGood(added, [...all, added])) expect(isGood(lost, all)).toBe(false)
         }
       }),
     )
@@ -210,7 +244,7 @@ describe('a newer backup', () => {
         const windows = [keepLast, keepDaily, keepWeekly, keepMonthly, keepYearly, keepVerified].filter(
           (n) => n > 0,
         )
-        const lost = lostBy(all, added, policy).filter(isGood)
+        const lost = lostBy(all, added, policy).filter((one) => isGood(one, all))
         // Besides the windows: what was the newest, and what was the newest that passed a restore test.
         expect(lost.length).toBeLessThanOrEqual(windows.length + 2)
         for (const {series} of lost) expect(series).toBe(added.series)
@@ -226,7 +260,9 @@ describe('a newer backup', () => {
           const earlier = backupAt({at: now.getTime() - 1, name: 'a moment before', series: added.series})
           // Of two of the very same moment either may count as the newest.
           const older = all.filter(({snapshotMs}) => snapshotMs < earlier.snapshotMs).map(untested)
-          const lost = lostBy([...older, earlier], untested(added), policyOf({[rule]: n})).filter(isGood)
+          const lost = lostBy([...older, earlier], untested(added), policyOf({[rule]: n})).filter((one) =>
+            isGood(one, [...older, earlier]),
+          )
           const names = lost.filter(({series}) => series === added.series).map(({name}) => name)
           expect([[], ['a moment before']]).toContainEqual(names)
         }),
@@ -238,9 +274,7 @@ describe('a newer backup', () => {
     holds(
       fc.property(withNewer, fc.integer({min: 1, max: 6}), ({all, added}, n) => {
         const policy = policyOf({keepVerified: n, keepLast: 1})
-        const passed = all.filter(
-          ({verification}) => verification?.level === 'restore' && verification.verdict === 'passed',
-        )
+        const passed = goodOf(all).filter(hasPassed)
         const before = keptOf(all, policy)
         const after = keptOf([...all, {...added, verification: null}], policy)
         const held = passed.filter(({name}) => before.has(name))

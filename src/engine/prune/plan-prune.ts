@@ -7,9 +7,9 @@ import type {Manifest} from '../manifest.js'
 import {manifestName, verificationName} from '../naming.js'
 import {seriesKey} from '../series.js'
 import {databaseKey} from '../whose.js'
-import {planRetention, type RetentionBackup} from '../retention/plan.js'
+import {planRetention, type Content, type RetentionBackup} from '../retention/plan.js'
 import {checkPolicy, type RetentionPolicy} from '../retention/policy.js'
-import {parseVerification, type VerificationRecord} from '../verify/verification-record.js'
+import {parseVerification} from '../verify/verification-record.js'
 import {findLeftovers, namePrefixOf, type LeftoverGroup} from './leftovers.js'
 import {leaveLocked} from './leave-locked.js'
 import type {LockedObject, PrunedBackup, PruneProblem, PruneWarning} from './prune-result.js'
@@ -75,15 +75,15 @@ export async function planPrune(
   const objects = new Map<string, ObjectInfo>()
   for await (const object of store.list('')) objects.set(object.key, object)
   const catalog = await readCatalog(store, cache)
-  const backups = [...catalog.backups]
-  await forEach([...backups.keys()], readersAtOnce, async (index) => {
-    backups[index] = await withVerification(store, backups[index]!, objects)
+  const backups: Verified[] = catalog.backups.map((entry) => ({entry, verification: entry.verification}))
+  await forEach(backups, readersAtOnce, async (backup) => {
+    backup.verification ??= await readAgain(store, backup.entry, objects)
   })
   const destination = store.describe()
-  const scopes = [...Map.groupBy(backups, ({manifest}) => databaseKey(manifest.database)).values()]
+  const scopes = [...Map.groupBy(backups, ({entry}) => databaseKey(entry.manifest.database)).values()]
   const {only} = request
-  const isMeant = (entries: CatalogEntry[]) =>
-    only === undefined || entries.some(({manifest}) => only(manifest.database))
+  const isMeant = (ones: Verified[]) =>
+    only === undefined || ones.some(({entry}) => only(entry.manifest.database))
   const plan: PrunePlan = {
     destination,
     kept: [],
@@ -94,56 +94,58 @@ export async function planPrune(
     warnings: [],
     keepsVersions: false,
     objects,
-    claims: claimsOf(backups),
+    claims: claimsOf(catalog.backups),
   }
-  for (const entries of scopes.filter(isMeant)) addScope(plan, entries, request.policy, now)
+  for (const ones of scopes.filter(isMeant)) addScope(plan, ones, request.policy, now)
   await leaveLocked(store, plan, signal)
   plan.kept.sort(newestFirst)
   plan.removals.sort(({told: one}, {told: other}) => newestFirst(one, other))
   return plan
 }
 
+/** A backup with its newest verification result, if there is one. */
+interface Verified {
+  entry: CatalogEntry
+  verification: RetentionBackup['verification']
+}
+
 /**
  * A result that was there and could not be read counts as none in a listing. Here it decides: a backup that passed must
- * not go for a connection that broke as its result was read.
+ * not go for a connection that broke as its result was read, and one that failed must not count as good for a result
+ * that is damaged, or another backup's.
  */
-async function withVerification(
+async function readAgain(
   store: StorageProvider,
-  entry: CatalogEntry,
+  {archive, manifest}: CatalogEntry,
   objects: ReadonlyMap<string, ObjectInfo>,
-): Promise<CatalogEntry> {
-  const key = verificationName(entry.archive)
-  if (entry.verification !== null || !objects.has(key)) return entry
+): Promise<Verified['verification']> {
+  const key = verificationName(archive)
+  if (!objects.has(key)) return null
   let text: string
   try {
     text = (await buffer(await store.get(key, {end: maxVerificationBytes}))).toString('utf8')
   } catch (error) {
-    if (error instanceof DbbakError && error.code === 'OBJECT_NOT_FOUND') return entry
+    if (error instanceof DbbakError && error.code === 'OBJECT_NOT_FOUND') return null
     throw error
   }
-  const verification = parsedOrNull(text)
-  return verification?.id === entry.manifest.id ? {...entry, verification} : entry
+  try {
+    const verification = parseVerification(text)
+    return verification.id === manifest.id ? verification : 'unreadable'
+  } catch {
+    return 'unreadable'
+  }
 }
 
 const readersAtOnce = 16
 const maxVerificationBytes = 64 * 1024 * 1024
 
-/** A damaged result is no result. */
-function parsedOrNull(text: string): VerificationRecord | null {
-  try {
-    return parseVerification(text)
-  } catch {
-    return null
-  }
-}
-
-function addScope(plan: PrunePlan, entries: CatalogEntry[], policy: RetentionPolicy, now: Date): void {
+function addScope(plan: PrunePlan, backups: Verified[], policy: RetentionPolicy, now: Date): void {
   const listed = (entry: CatalogEntry): Listed => ({
     entry,
     manifestObject: plan.objects.get(manifestName(entry.archive)),
   })
-  const {kept, removed, anchors} = planRetention(entries.map(forPlan), policy, now)
-  const {name} = entries[0]!.manifest.database
+  const {kept, removed, anchors} = planRetention(backups.map(forPlan), policy, now)
+  const {name} = backups[0]!.entry.manifest.database
   const scopes = new Map<string | null, PruneScope>()
   for (const series of new Set(anchors.map((anchor) => anchor.series))) {
     const own = anchors.filter((anchor) => anchor.series === series)
@@ -157,8 +159,8 @@ function addScope(plan: PrunePlan, entries: CatalogEntry[], policy: RetentionPol
   }
 }
 
-function forPlan(entry: CatalogEntry): RetentionBackup & {entry: CatalogEntry} {
-  const {manifest, archive, verification} = entry
+function forPlan({entry, verification}: Verified): RetentionBackup & {entry: CatalogEntry} {
+  const {manifest, archive} = entry
   return {
     id: manifest.id,
     name: archive,
@@ -166,8 +168,16 @@ function forPlan(entry: CatalogEntry): RetentionBackup & {entry: CatalogEntry} {
     snapshotMs: snapshotMs(entry),
     verification,
     series: seriesKey(manifest),
+    content: contentOf(manifest),
     entry,
   }
+}
+
+function contentOf({content}: Manifest): Content {
+  const {level, rowCount, tableCount, largeObjects} = content
+  if (rowCount + largeObjects > 0) return 'rows'
+  if (tableCount === 0) return 'nothing'
+  return level === 'none' ? 'uncounted' : 'tables'
 }
 
 function tell({destination, objects}: PrunePlan, entry: CatalogEntry, reasons: string[]): PrunedBackup {
@@ -197,15 +207,15 @@ function claimsOf(backups: CatalogEntry[]): Map<string, Set<string>> {
  * theirs if their backups bear names that begin so, and no other's do.
  */
 function leftoversFor(
-  scopes: CatalogEntry[][],
-  isMeant: (entries: CatalogEntry[]) => boolean,
+  scopes: Verified[][],
+  isMeant: (backups: Verified[]) => boolean,
   leftovers: LeftoverGroup[],
 ): LeftoverGroup[] {
   if (scopes.every(isMeant)) return leftovers
   const meant = new Set<string | undefined>()
   const others = new Set<string | undefined>()
-  for (const entries of scopes)
-    for (const {manifest} of entries) (isMeant(entries) ? meant : others).add(namePrefixOf(manifest.id))
+  for (const backups of scopes)
+    for (const {entry} of backups) (isMeant(backups) ? meant : others).add(namePrefixOf(entry.manifest.id))
   return leftovers.filter(
     ({namePrefix}) => namePrefix !== null && meant.has(namePrefix) && !others.has(namePrefix),
   )

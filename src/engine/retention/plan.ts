@@ -1,21 +1,8 @@
-import {hasPassedRestoreTest, type VerificationRecord} from '../verify/verification-record.js'
 import {checkPolicy, type RetentionPolicy} from './policy.js'
 import {periodsIn, type Period, type Periods} from './periods.js'
+import {faultsOf, hasPassed, newestOf, type RetentionBackup, type Series} from './standing.js'
 
-/** What the rules look at in a backup. */
-export interface RetentionBackup {
-  /** In the result; two archives of one moment in different formats share it. */
-  id: string
-  /** The archive's name, which nothing else at the destination has. */
-  name: string
-  kind: 'backup' | 'safety'
-  /** Of the snapshot, in milliseconds since 1970. */
-  snapshotMs: number
-  /** Its newest result, if it was ever verified. */
-  verification: Pick<VerificationRecord, 'level' | 'verdict' | 'restoredAt'> | null
-  /** What was selected, in any words that are the same for the same selection; null for all of the database. */
-  series: string | null
-}
+export type {Content, RetentionBackup} from './standing.js'
 
 export interface PlannedBackup<B> {
   id: string
@@ -39,11 +26,14 @@ const dayMs = 86_400_000
  * order of the backups. A backup is kept if any rule keeps it; the rules, and what is easily got wrong about them:
  *
  * - Of each series (what was taken with the same selection) the newest always stays, and so does the newest that did
- *   not fail its verification, and the newest that passed a restore test. No policy gets around this.
- * - Known to be broken is what failed its newest verification. It never takes a place from one that is not: the places
- *   of keep-last and of days, weeks, months and years are given to the others as if it were not there, and what the
- *   rules would keep without looking at verifications is kept besides. In a day that has both, the newest of the
- *   others stays.
+ *   not fail its verification, the newest that passed a restore test, and the newest from before the database was
+ *   emptied. No policy gets around this.
+ * - What failed its newest verification, and what is empty while those before it are not, never takes a place from a
+ *   good one: the places of keep-last and of days, weeks, months and years are given to the others as if it were not
+ *   there, and what these rules would keep without looking at that is kept besides. In a day that has both, the newest
+ *   of the good ones stays.
+ * - One whose verification result cannot be read may be broken, or the last that was restored: it stays, and takes no
+ *   place either.
  * - A backup never stands for one of another series: each has the rules to itself. Else an hourly backup of one table
  *   would push out the daily ones of the whole database, or of all but the logs.
  * - A snapshot that lies in the future was taken by a wrong clock, or this one is wrong. It is kept, and takes no
@@ -73,10 +63,11 @@ export function planRetention<B extends RetentionBackup>(
   const periodsOf = periodsIn(policy.timeZone)
   const anchors: B[] = []
   for (const series of Map.groupBy(ordinary, (backup) => backup.series).values()) {
-    const newest = newestOf(series, series[0] === ordinary[0])
+    const faults = faultsOf(series)
+    const newest = newestOf(series, faults, series[0] === ordinary[0])
     for (const [backup, reason] of newest) keep(backup, reason)
     anchors.push(...newest.keys())
-    applyRules(series, {policy, now, keep, why, periodsOf})
+    applyRules(series, {policy, now, keep, why, faults, periodsOf})
   }
   for (const backup of safety) {
     if (ageDays(backup, now) < policy.safetyKeepDays)
@@ -100,6 +91,8 @@ interface Rules<B> {
   keep: Keep<B>
   /** Why those go that no rule keeps. */
   why: Map<B, string[]>
+  /** Those that take no place from the others, and why. */
+  faults: Map<B, string>
   periodsOf: (ms: number) => Periods
 }
 
@@ -109,39 +102,20 @@ function newestFirst(one: RetentionBackup, other: RetentionBackup): number {
   return one.name < other.name ? 1 : one.name > other.name ? -1 : 0
 }
 
-/**
- * Of one series what always stays, and why.
- * @param backups newest first, as everywhere below
- * @param hasNewestOfAll no other series has a newer one
- */
-function newestOf<B extends RetentionBackup>(backups: B[], hasNewestOfAll: boolean): Map<B, string> {
-  const what = `the newest ${backups[0]?.series === null ? 'of the whole database' : 'of its selection'}`
-  const candidates: [B | undefined, string][] = [
-    [backups[0], hasNewestOfAll ? 'the newest, which always stays' : what],
-    [backups.find(isGood), `${hasNewestOfAll ? 'the newest' : what} that did not fail its verification`],
-    [backups.find(hasPassed), 'the newest that passed a restore test'],
-  ]
-  const anchors = new Map<B, string>()
-  for (const [backup, reason] of candidates)
-    if (backup !== undefined && !anchors.has(backup)) anchors.set(backup, reason)
-  return anchors
-}
-
-const isGood = ({verification}: RetentionBackup): boolean => verification?.verdict !== 'failed'
-const hasPassed = ({verification}: RetentionBackup): boolean => hasPassedRestoreTest(verification)
-
-function applyRules<B extends RetentionBackup>(backups: B[], rules: Rules<B>): void {
-  const {policy, now, keep, why} = rules
+function applyRules<B extends RetentionBackup>(backups: Series<B>, rules: Rules<B>): void {
+  const {policy, now, keep, why, faults} = rules
   const {keepDays, keepLast, keepVerified} = policy
   for (const backup of backups) {
-    why.set(backup, isGood(backup) ? [] : ['its verification failed'])
+    const fault = faults.get(backup)
+    why.set(backup, fault === undefined ? [] : [fault])
+    if (backup.verification === 'unreadable') keep(backup, 'its verification result cannot be read')
     if (keepDays === 0) continue
     if (ageDays(backup, now) < keepDays) keep(backup, `newer than ${countOf(keepDays, 'day')}`)
     else why.get(backup)!.push(`older than ${countOf(keepDays, 'day')}`)
   }
   keepLastOnes(backups, keepLast, rules)
   for (const [period, count] of periodRules(policy)) keepPeriods(backups, period, count, rules)
-  const passed = backups.filter(hasPassed)
+  const passed = backups.filter((backup) => hasPassed(backup) && !faults.has(backup))
   for (const [index, backup] of passed.entries()) {
     if (index < keepVerified) keep(backup, `${newestSo(keepVerified)} that passed a restore test`)
     else if (keepVerified > 0)
@@ -149,13 +123,17 @@ function applyRules<B extends RetentionBackup>(backups: B[], rules: Rules<B>): v
   }
 }
 
-function keepLastOnes<B extends RetentionBackup>(backups: B[], count: number, {keep, why}: Rules<B>): void {
+function keepLastOnes<B extends RetentionBackup>(
+  backups: Series<B>,
+  count: number,
+  {keep, why, faults}: Rules<B>,
+): void {
   if (count === 0) return
   let good = 0
   for (const [index, backup] of backups.entries()) {
-    const isAmongGood = isGood(backup) && good++ < count
+    const isAmongGood = !faults.has(backup) && good++ < count
     if (index < count) keep(backup, newestSo(count))
-    else if (isAmongGood) keep(backup, `${newestSo(count)} that did not fail a verification`)
+    else if (isAmongGood) keep(backup, `${newestSo(count)} good ${count === 1 ? 'one' : 'ones'}`)
     else why.get(backup)!.push(`not ${newestSo(count)}`)
   }
 }
@@ -168,16 +146,17 @@ const periodRules = (policy: RetentionPolicy): [Period, number][] => [
 ]
 
 /**
- * A period's place is its newest backup's that is not known to be broken. Periods that have none such take no place
- * from the others: among the newest so many of all, they keep the newest they have.
+ * A period's place is its newest good backup's. Periods that have none take no place from the others: among the newest
+ * so many of all, they keep the newest they have.
  */
 function keepPeriods<B extends RetentionBackup>(
-  backups: B[],
+  backups: Series<B>,
   period: Period,
   count: number,
-  {keep, why, periodsOf}: Rules<B>,
+  {keep, why, faults, periodsOf}: Rules<B>,
 ): void {
   if (count === 0) return
+  const isGood = (backup: B) => !faults.has(backup)
   const all = Map.groupBy(backups, ({snapshotMs}) => periodsOf(snapshotMs)[period])
   const good = [...all].filter(([, ones]) => ones.some(isGood)).slice(0, count)
   const broken = [...all].slice(0, count).filter(([, ones]) => !ones.some(isGood))
