@@ -1,8 +1,10 @@
 import {readFile, stat} from 'node:fs/promises'
+import {homedir} from 'node:os'
 import {basename, dirname, extname, join, resolve} from 'node:path'
 import {pathToFileURL} from 'node:url'
 import {DbbakError} from '../support/errors.js'
 import type {Config} from './config-schema.js'
+import {fillIn, type UnsetVariable} from './config-text.js'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -12,7 +14,11 @@ export interface ConfigFile {
   /** Its short name, as messages and `doctor` show it. */
   name: string
   folder: string
+  /** What `~` stands for in it. */
+  home: string
+  /** Where a variable is not set that a value is to come from, there is none. */
   config: Config
+  unset: UnsetVariable[]
 }
 
 const names = ['yaml', 'yml', 'json', 'js', 'mjs'].map((ending) => `dbbak.config.${ending}`)
@@ -32,7 +38,15 @@ export async function loadConfigFile(from: {
   const value = await readConfig(path)
   const name = basename(path)
   const {parseConfig} = await import('./config-schema.js') // zod is loaded only where there is a file to check
-  return {path, name, folder: dirname(path), config: parseConfig(interpolate(value, from.env, name), name)}
+  const filled = fillIn(value, from.env, name)
+  const home = from.env.HOME || homedir()
+  return {path, name, folder: dirname(path), home, config: parseConfig(filled, name), unset: filled.unset}
+}
+
+/** A relative path means the same wherever in the project dbbak is started; URLs are what they are. */
+export function pathIn({folder, home}: Pick<ConfigFile, 'folder' | 'home'>, path: string): string {
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path)) return path
+  return /^~(?=$|[/\\])/.test(path) ? join(home, path.slice(1)) : resolve(folder, path)
 }
 
 async function existing(named: {path: string; by: string}, cwd: string): Promise<string> {
@@ -145,30 +159,6 @@ async function importConfig(path: string): Promise<unknown> {
   } catch (cause) {
     throw invalid(`${basename(path)} could not be run.`, [`Run it by itself to see why: node ${path}`], cause)
   }
-}
-
-/** Puts the environment's values for `${NAME}`; `$${` stands for a plain `${`. */
-function interpolate(value: unknown, env: Environment, file: string): unknown {
-  if (typeof value === 'string') return interpolateText(value, env, file)
-  if (Array.isArray(value)) return value.map((item) => interpolate(item, env, file))
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, interpolate(item, env, file)]))
-}
-
-function interpolateText(text: string, env: Environment, file: string): string {
-  return text.replace(/\$\$\{|\$\{([^}]*)\}?/g, (whole, name: string | undefined) => {
-    if (name === undefined) return '${'
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || !whole.endsWith('}')) {
-      throw invalid(`${file} has a \${…} that is not the name of an environment variable.`, [
-        'Write ${NAME}, or $${ for a plain ${',
-      ])
-    }
-    if (env[name]) return env[name]
-    throw invalid(`${file} takes a value from \${${name}}, but ${name} is not set or empty.`, [
-      `Set it: export ${name}=…`,
-      'Write $${ for a plain ${',
-    ])
-  })
 }
 
 async function isFile(path: string): Promise<boolean> {

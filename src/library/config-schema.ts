@@ -1,6 +1,15 @@
 import {z} from 'zod'
+import {parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
 import {nearestName} from '../support/nearest-name.js'
+import {
+  pieceOf,
+  startsWith,
+  unsetError,
+  without,
+  type FilledConfig,
+  type UnsetVariable,
+} from './config-text.js'
 import {hooksSchema, notificationsSchema, notifyKeysAt} from './notify-schema.js'
 
 const text = z.string().min(1)
@@ -52,6 +61,23 @@ const databaseName = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/
 
 const rule = z.number().int().nonnegative().optional()
 
+function isTimeZone(timeZone: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en-US', {timeZone})
+    return true
+  } catch {
+    return false
+  }
+}
+
+function isDuration(time: string): boolean {
+  try {
+    return parseDuration(time, 'it') > 0
+  } catch {
+    return false
+  }
+}
+
 const retentionSchema = z.strictObject({
   days: rule.describe('Keep those that are newer; instead of retentionDays.'),
   last: rule.describe('Keep the newest so many.'),
@@ -61,7 +87,10 @@ const retentionSchema = z.strictObject({
   yearly: rule.describe('The same by years.'),
   verified: rule.describe('Keep the newest so many that passed a restore test.'),
   safetyDays: z.number().int().positive().optional().describe('Keep safety backups that are newer.'),
-  timeZone: text.optional().describe('Where days begin: Europe/Berlin; by default UTC.'),
+  timeZone: text
+    .refine(isTimeZone, 'is no time zone')
+    .optional()
+    .describe('Where days begin: Europe/Berlin; by default UTC.'),
 })
 
 /** What may be set for one database, and for all of them at the top. */
@@ -92,6 +121,25 @@ const perDatabase = {
   label: text.optional().describe('A remark that is kept in the manifest.'),
   retention: retentionSchema.optional().describe('Which backups prune keeps: each that any rule keeps.'),
   lockTimeout: text.optional().describe('How long to wait for a locked table, for example 30s.'),
+  globals: z
+    .boolean()
+    .optional()
+    .describe("Backups hold the server's roles and tablespaces too, without password hashes."),
+  maxAge: text
+    .refine(isDuration, 'is no time, such as 26h')
+    .optional()
+    .describe('How old the newest backup may be, for example 26h.'),
+  maxVerifiedAge: text
+    .refine(isDuration, 'is no time, such as 8d')
+    .optional()
+    .describe('How old the newest backup that passed a restore test may be, for example 8d.'),
+  maxSizeChange: z
+    .string()
+    .regex(/^\d+(\.\d+)?\s*%$/, 'expected a percentage, such as 50%')
+    .optional()
+    .describe('By how much the newest backup may differ from those before it, for example 50%.'),
+  notifications: notificationsSchema.optional(),
+  hooks: hooksSchema.optional(),
 }
 
 const databaseSchema = z.strictObject({
@@ -124,8 +172,6 @@ export const configSchema = z.strictObject({
   s3: s3Schema.optional().describe('How objects are kept at s3:// destinations.'),
   gcs: gcsSchema.optional().describe('How objects are kept at gs:// destinations.'),
   azure: azureSchema.optional().describe('How objects are kept at azblob:// destinations.'),
-  notifications: notificationsSchema.optional(),
-  hooks: hooksSchema.optional(),
 })
 
 export type Config = z.infer<typeof configSchema>
@@ -136,31 +182,73 @@ export function configJsonSchema(): Record<string, unknown> {
 }
 
 /**
- * Checks what a config file holds.
+ * Checks what a config file holds. What is to come from a variable that is not set is left out; whoever needs it finds
+ * it among the unset.
  * @param file where it came from, for the message
  * @throws DbbakError CONFIG_INVALID that names every fault, and never a value
  */
-export function parseConfig(value: unknown, file: string): Config {
-  const parsed = configSchema.safeParse(withNumbers(value ?? {}))
+export function parseConfig({value, unset}: FilledConfig, file: string): Config {
+  const parsed = parseTyped(value ?? {})
   if (parsed.success) return parsed.data
-  const faults = parsed.error.issues.flatMap((issue) => describeIssue(issue, value))
+  const {issues} = parsed.error
+  const real = issues.filter((issue) => !isOfUnset(issue, unset))
+  if (real.length === 0 && unset.length > 0)
+    return parseWithout(piecesAt(issues, unset), {value, unset}, file)
+  const faults = (real.length > 0 ? real : issues).flatMap((issue) => describeIssue(issue, value))
   throw new DbbakError('CONFIG_INVALID', `${file} is not a valid config file: ${faults.join('; ')}.`, {
     suggestions: [`Correct ${file}, then see what is in force: dbbak doctor`],
   })
 }
 
-/** A number taken from the environment arrives as text. */
-function withNumbers(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-  return Object.fromEntries(
-    Object.entries(value).map(([key, held]: [string, unknown]) => {
-      const isNumber =
-        (key === 'retentionDays' || key === 'jobs') && typeof held === 'string' && /^\d+$/.test(held)
-      if (key === 'databases' && typeof held === 'object' && held !== null)
-        return [key, Object.fromEntries(Object.entries(held).map(([name, one]) => [name, withNumbers(one)]))]
-      return [key, isNumber ? Number(held) : held]
-    }),
+/** A text that is not filled in yet is no number, and none of a few words. */
+function parseWithout(places: string[][], {value, unset}: FilledConfig, file: string): Config {
+  const parsed = parseTyped(without(value, places))
+  if (parsed.success) return parsed.data
+  throw unsetError(unset[0] as UnsetVariable, file)
+}
+
+function piecesAt(issues: z.core.$ZodIssue[], unset: UnsetVariable[]): string[][] {
+  return unset.filter((one) => issues.some((issue) => isOfUnset(issue, [one]))).map(({path}) => pieceOf(path))
+}
+
+function isOfUnset(issue: z.core.$ZodIssue, unset: UnsetVariable[]): boolean {
+  const path = issue.path.map(String)
+  return issue.code !== 'unrecognized_keys' && unset.some((one) => startsWith(one.path, path))
+}
+
+/** What is taken from the environment arrives as text, where a number or a yes or no is meant. */
+function parseTyped(value: unknown) {
+  const parsed = configSchema.safeParse(value)
+  if (parsed.success) return parsed
+  return configSchema.safeParse(
+    parsed.error.issues.reduce<unknown>(
+      (changed, issue) =>
+        issue.code === 'invalid_type'
+          ? changedAt(changed, issue.path, (held) => typed(held, issue.expected))
+          : changed,
+      value,
+    ),
   )
+}
+
+function typed(held: unknown, expected: string): unknown {
+  if (typeof held !== 'string') return held
+  if (expected === 'number' && /^\d+$/.test(held)) return Number(held)
+  return expected === 'boolean' && /^(true|false)$/.test(held) ? held === 'true' : held
+}
+
+function changedAt(
+  value: unknown,
+  path: readonly PropertyKey[],
+  change: (held: unknown) => unknown,
+): unknown {
+  const [key, ...rest] = path
+  if (key === undefined) return change(value)
+  if (Array.isArray(value))
+    return value.map((item: unknown, at) => (at === key ? changedAt(item, rest, change) : item))
+  if (typeof value !== 'object' || value === null) return value
+  const held = value as Record<PropertyKey, unknown>
+  return {...held, [key]: changedAt(held[key], rest, change)}
 }
 
 function describeIssue(issue: z.core.$ZodIssue, config: unknown): string[] {
@@ -171,22 +259,25 @@ function describeIssue(issue: z.core.$ZodIssue, config: unknown): string[] {
 }
 
 function describeUnknownKey(key: string, path: string[], config: unknown): string {
-  const nearest = nearestName(key, notifyKeysAt(path, config) ?? keysAt(path))
+  const nearest = nearestName(key, keysAt(path, config))
   const name = [...path, key].join('.')
   return nearest === undefined
     ? `unknown key "${name}"`
     : `unknown key "${name}" (did you mean "${nearest}"?)`
 }
 
-/** The keys that may stand at a place of the file. */
-function keysAt(path: string[]): string[] {
+/** The keys that may stand at a place of the file: what one database may have of its own is as at the top. */
+function keysAt(path: string[], config: unknown): string[] {
+  const isOwn = path[0] === 'databases'
+  const own = isOwn ? path.slice(2) : path
+  const scope = isOwn ? (config as {databases?: Record<string, unknown>}).databases?.[path[1] ?? ''] : config
+  const [group, ...deeper] = own
+  if (group === undefined) return Object.keys((isOwn ? databaseSchema : configSchema).shape)
   const groups: Record<string, z.ZodObject> = {
     s3: s3Schema,
     gcs: gcsSchema,
     azure: azureSchema,
     retention: retentionSchema,
   }
-  if (path[0] === 'databases' && path.length === 2) return Object.keys(databaseSchema.shape)
-  const group = path.length === 0 ? configSchema : groups[path[0] ?? '']
-  return path.length > 1 || !group ? [] : Object.keys(group.shape)
+  return notifyKeysAt(own, scope) ?? (deeper.length > 0 ? [] : Object.keys(groups[group]?.shape ?? {}))
 }

@@ -1,7 +1,7 @@
 import {homedir, userInfo} from 'node:os'
 import {describeConnection, type ConnectionDescription} from '../postgres/connection.js'
 import type {ToolSearch} from '../postgres/client-tools.js'
-import {openProvider} from '../storage/open-provider.js'
+import {openProvider, type OpenOptions} from '../storage/open-provider.js'
 import type {StorageProvider} from '../storage/provider.js'
 import {throttled, Valve, type Valves} from '../storage/throttled.js'
 import {silent, type Events} from '../engine/events.js'
@@ -108,8 +108,14 @@ export async function openDatabase({settings, ...context}: Context): Promise<Con
 /** The database that is set, if one is; nothing is contacted. */
 export async function databaseThatIsSet(context: Context): Promise<Whose | undefined> {
   if (context.settings.databaseUrl.source === 'not set') return undefined
-  const connection = await openDatabase({...context, events: silent}).catch(() => undefined)
-  return connection?.database ? addressOf(connection) : undefined
+  try {
+    const connection = await openDatabase({...context, events: silent})
+    return connection.database ? addressOf(connection) : undefined
+  } catch (error) {
+    if (error instanceof DbbakError && error.code === 'CONFIG_INVALID')
+      context.events.warning?.({code: error.code, message: error.message})
+    return undefined
+  }
 }
 
 /**
@@ -179,15 +185,16 @@ export async function usingStores<T>(stores: StorageProvider[], work: () => Prom
 
 export async function openStore(context: Context, destination: string): Promise<StorageProvider> {
   const {settings, cwd, env} = context
-  const store = await openProvider(destination, {
-    cwd,
-    ...settings.stores,
-    request: {
-      env,
-      retryForMs: retryForMs(context),
-      stallMs: parseDuration(settings.stallTimeout.value, settings.stallTimeout.source, longestTimeoutMs),
-    },
-  })
+  const request = {
+    env,
+    retryForMs: retryForMs(context),
+    stallMs: parseDuration(settings.stallTimeout.value, settings.stallTimeout.source, longestTimeoutMs),
+  }
+  const store = await openProvider(
+    destination,
+    // Not spread: what one cloud lacks is no matter of another.
+    Object.defineProperties({cwd, request} as OpenOptions, Object.getOwnPropertyDescriptors(settings.stores)),
+  )
   const {line} = context
   line.valves ??= valvesOf(settings.bandwidthLimit)
   return line.valves ? throttled(store, line.valves) : store

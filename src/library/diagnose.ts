@@ -19,7 +19,7 @@ import {
   type Context,
   type RunOptions,
 } from './context.js'
-import {testNotifications} from './notices.js'
+import {configChecks} from './diagnose-config.js'
 import {describeSettings} from './settings.js'
 
 export interface DoctorOptions extends RunOptions {
@@ -52,35 +52,13 @@ export async function diagnose(options: DoctorOptions = {}): Promise<Diagnosis> 
     ...(await testDatabase(context, production.reached)),
     ...(await destinations(context, (options.to ?? []).length > 0)),
     ...(await leftovers(context)),
-    ...(options.notify ? await notifications(context) : []),
+    ...(await configChecks(context, options.notify ?? false)),
   ]
   return {
     healthy: checks.every(({status}) => status !== 'error'),
     checks,
-    settings: describeSettings(context.settings),
+    settings: describeSettings(context.settings, context.env),
   }
-}
-
-async function notifications(context: Context): Promise<DoctorCheck[]> {
-  const sent = await testNotifications({...context, notifications: context.settings.notifications})
-  if (sent.length === 0)
-    return [
-      {
-        name: 'notifications',
-        status: 'not-set',
-        message: 'No channel is set: see "Notifications" in the README.',
-      },
-    ]
-  return sent.map(({channel, status, reason, durationMs}) =>
-    status === 'sent'
-      ? {name: 'notifications', status: 'ok', message: `${channel}: a test was sent in ${durationMs} ms`}
-      : {
-          name: 'notifications',
-          status: 'error',
-          message: `${channel}: NOTIFICATION_FAILED: ${reason ?? 'unknown'}`,
-          fix: 'Correct the address or the secret of the channel, then: dbbak doctor --notify',
-        },
-  )
 }
 
 /** The error that an unhealthy diagnosis ends a command with, if it is one. */
@@ -170,7 +148,9 @@ async function ownTestServer(name: string, {env}: Context): Promise<DoctorCheck>
 /** @param isThorough tries all that is promised of destinations, which writes some 40 MB to each and removes it */
 async function destinations(context: Context, isThorough: boolean): Promise<DoctorCheck[]> {
   const checks: DoctorCheck[] = []
-  for (const destination of context.settings.destinations.value) {
+  const {destinations: set} = context.settings
+  if (set.fault) return [problem('destination', set.fault)]
+  for (const destination of set.value) {
     try {
       const toCome = await folderToCome(context, destination)
       if (toCome) checks.push(toCome)

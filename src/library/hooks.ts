@@ -17,6 +17,8 @@ export interface HooksConfig {
   afterRestore?: Hook | undefined
 }
 
+export const hookNames = ['beforeBackup', 'afterBackup', 'beforeRestore', 'afterRestore'] as const
+
 export interface HookContext {
   env: Record<string, string | undefined>
   /** Where hooks run; the process's own folder by default. */
@@ -103,6 +105,11 @@ interface ParsedHook {
   name: keyof HooksConfig
   command: HookCommand
   timeoutMs: number
+}
+
+/** @throws DbbakError CONFIG_INVALID for one that cannot be run */
+export function parseHooks(hooks: HooksConfig | undefined): void {
+  for (const name of hookNames) parseHook(name, hooks?.[name])
 }
 
 /** Read before anything is done, the hook that runs last too. */

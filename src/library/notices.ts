@@ -3,7 +3,7 @@ import {hostname} from 'node:os'
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {Events} from '../engine/events.js'
 import type {Channel, Environment} from '../notify/channel.js'
-import {channelsOf} from '../notify/channels.js'
+import {setUpChannels} from '../notify/channels.js'
 import type {NotificationsConfig} from '../notify/config.js'
 import type {Notice, NoticeError, NoticeEvent} from '../notify/notice.js'
 import {interruptedLimitMs, notify, type Delivery} from '../notify/notify.js'
@@ -44,7 +44,7 @@ export async function withNotices<T>(
   facts: NoticeFacts<T>,
   operation: () => Promise<T>,
 ): Promise<T> {
-  const channels = facts.dryRun ? [] : channelsOf(context.notifications, context.env)
+  const channels = facts.dryRun ? [] : openChannels(event, context)
   if (channels.length === 0) return operation()
   const run = new NoticedRun<T>(event, context, facts, channels)
   run.begin()
@@ -57,6 +57,17 @@ export async function withNotices<T>(
   }
   await run.ended(result)
   return result
+}
+
+/** A channel that cannot be told is no reason not to do the work. */
+function openChannels(event: NoticeEvent, {notifications, env, events}: NoticeContext): Channel[] {
+  const {channels, unset} = setUpChannels(notifications, env)
+  for (const one of unset)
+    if (one.events.includes(event)) {
+      const message = `Nothing is told to ${one.name}: ${one.reason}.`
+      events.warning?.({code: 'NOTIFICATION_FAILED', message})
+    }
+  return channels
 }
 
 /** After an interruption, so much of the time for the notice of it may be lost to the one of the beginning. */
@@ -233,5 +244,12 @@ export async function testNotifications(
     figures: {},
     isTest: true,
   }
-  return notify(notice, channelsOf(notifications, env), {env, signal})
+  const {channels, unset} = setUpChannels(notifications, env)
+  const failed = unset.map(({name, reason}) => ({
+    channel: name,
+    status: 'failed' as const,
+    reason,
+    durationMs: 0,
+  }))
+  return [...failed, ...(await notify(notice, channels, {env, signal}))]
 }

@@ -1,7 +1,8 @@
 import type {AzureOptions, GcsOptions, S3Options} from '../storage/objects/store-options.js'
 import {DbbakError} from '../support/errors.js'
-import type {Environment} from './config-file.js'
+import {pathIn, type ConfigFile, type Environment} from './config-file.js'
 import type {Config} from './config-schema.js'
+import {unsetError} from './config-text.js'
 
 /** How objects are kept in each cloud: a variable goes before the config file. */
 export interface StoreSettings {
@@ -10,8 +11,26 @@ export interface StoreSettings {
   azure: AzureOptions
 }
 
-/** @throws DbbakError CONFIG_INVALID */
-export function storeSettings(env: Environment, config: Config): StoreSettings {
+/**
+ * What a variable that is not set leaves out stops only those who go to that cloud.
+ * @throws DbbakError CONFIG_INVALID
+ */
+export function storesOf(env: Environment, file: ConfigFile | undefined): StoreSettings {
+  const {gcs} = file?.config ?? {}
+  const keyFile = file && gcs?.keyFile ? pathIn(file, gcs.keyFile) : undefined
+  const stores = storeSettings(env, {...file?.config, ...(gcs && {gcs: {...gcs, keyFile}})})
+  for (const unset of file?.unset ?? []) {
+    const [cloud] = unset.path
+    if (file === undefined || cloud === undefined || !Object.hasOwn(stores, cloud)) continue
+    const get = () => {
+      throw unsetError(unset, file.name)
+    }
+    Object.defineProperty(stores, cloud, {enumerable: true, get})
+  }
+  return stores
+}
+
+function storeSettings(env: Environment, config: Config): StoreSettings {
   return {
     s3: s3Settings(env, config.s3 ?? {}),
     gcs: gcsSettings(env, config.gcs ?? {}),

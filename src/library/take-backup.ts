@@ -57,9 +57,11 @@ export async function takeBackup(options: BackupOptions = {}): Promise<BackupRes
   const facts = await factsOf(context, destinations.value)
   return withNotices('backup', {...context, notifications}, facts, () =>
     withHooks('backup', {...context, hooks}, facts, async (begin) => {
-      await begin()
       const {request, deps} = await open(options, context)
-      return usingStores(deps.stores, () => takeInEngine(request, deps))
+      return usingStores(deps.stores, async () => {
+        await begin()
+        return takeInEngine(request, deps)
+      })
     }),
   )
 }
@@ -79,6 +81,7 @@ function contextOf(options: BackupOptions): Promise<Context> {
     to: options.to,
     upload: options.upload,
     content: options.content,
+    globals: options.globals,
     label: options.label,
     name: options.name,
     'lock-timeout': options.lockTimeout,
@@ -126,7 +129,7 @@ function requestOf(options: BackupOptions, {settings}: Context): BackupRequest {
     compress: settings.compress.value,
     jobs: settings.jobs.value ?? 2,
     selection: selectionOf(options),
-    globals: options.globals ?? false,
+    globals: settings.globals.value,
     label: settings.label.value ?? null,
     namePrefix: settings.name.value,
     lockTimeoutMs: parseDuration(

@@ -10,20 +10,54 @@ interface Found {
   place: (key: string) => string
 }
 
+/** Somebody who cannot be told, since something that is needed for it is not set. */
+export interface UnsetChannel {
+  name: string
+  /** What is missing, in words that name the variable. */
+  reason: string
+  events: readonly NoticeEvent[]
+}
+
 /**
  * The channels of the config file and of the environment. The variables of one kind stand in for all channels of that
  * kind in the file.
  * @throws DbbakError CONFIG_INVALID for what is wrong, never with a value: most of them are secrets
  */
-export function channelsOf(config: NotificationsConfig | undefined, env: Environment): Channel[] {
+export function setUpChannels(
+  config: NotificationsConfig | undefined,
+  env: Environment,
+): {channels: Channel[]; unset: UnsetChannel[]} {
   const fromEnvironment = channelsInEnvironment(env)
   const replaced = new Set(fromEnvironment.map(({config: {type}}) => type))
-  const fromFile = (config ?? [])
-    .map((channel, index): Found => ({config: channel, place: (key) => `notifications.${index}.${key}`}))
-    .filter(({config: {type}}) => !replaced.has(type))
-  const found = [...fromFile, ...fromEnvironment]
+  const fromFile = (config ?? []).map((channel, index): Found => ({
+    config: channel,
+    place: (key) => `${channel.place ?? `notifications.${index}`}.${key}`,
+  }))
+  const found = [...fromFile.filter(({config: {type}}) => !replaced.has(type)), ...fromEnvironment]
   const defaultOn = listOf(noticeOutcomes, env.DBBAK_NOTIFY_ON, 'DBBAK_NOTIFY_ON')
-  return found.map((one, index) => open(one, nameOf(one, found.slice(0, index)), defaultOn))
+  const channels: Channel[] = []
+  const unset: UnsetChannel[] = []
+  for (const [index, one] of found.entries()) {
+    const name = nameOf(one, found.slice(0, index))
+    const reason = missingOf(one)
+    if (reason === undefined) channels.push(open(one, name, defaultOn))
+    else unset.push({name, reason, events: one.config.events ?? noticeEvents})
+  }
+  return {channels, unset}
+}
+
+export const channelsOf = (config: NotificationsConfig | undefined, env: Environment): Channel[] =>
+  setUpChannels(config, env).channels
+
+/** What a secret that is not there (of a fork's CI, for one) leaves open must not stop a backup. */
+function missingOf({config, place}: Found): string | undefined {
+  if (config.unset) {
+    const {key, variable} = config.unset
+    return `${place(key)} comes from ${variable}, which is not set or empty`
+  }
+  if (config.type !== 'email') return undefined
+  if (config.from === '') return `${place('from')} is not set`
+  return config.to.length === 0 ? `${place('to')} is not set` : undefined
 }
 
 /** By its kind, numbered from the second on, unless it was given a name. */
@@ -32,6 +66,16 @@ function nameOf({config: {type, name}}: Found, before: Found[]): string {
   const alike = before.filter((one) => one.config.type === type && one.config.name === undefined).length
   return alike === 0 ? type : `${type} ${alike + 1}`
 }
+
+/** The variables that make a channel. */
+export const channelVariables: readonly {type: ChannelKind; variable: string}[] = [
+  {type: 'slack', variable: 'DBBAK_SLACK_WEBHOOK_URL'},
+  {type: 'discord', variable: 'DBBAK_DISCORD_WEBHOOK_URL'},
+  {type: 'pagerduty', variable: 'DBBAK_PAGERDUTY_ROUTING_KEY'},
+  {type: 'email', variable: 'DBBAK_SMTP_URL'},
+  {type: 'webhook', variable: 'DBBAK_WEBHOOK_URL'},
+  {type: 'ping', variable: 'DBBAK_PING_URL'},
+]
 
 function channelsInEnvironment(env: Environment): Found[] {
   const {
@@ -147,7 +191,6 @@ function senderOf(config: ChannelConfig, place: Found['place']): Channel['send']
         from: address(config.from, place('from')),
         to: config.to.map((to) => address(to, place('to'))),
       }
-      if (access.to.length === 0) throw invalid(place('to'), 'names nobody')
       return async (...what) => (await import('./email.js')).sendMail(access, ...what)
     }
     case 'webhook': {
@@ -197,7 +240,7 @@ function headersOf(headers: Record<string, string> | undefined, place: string) {
 /** `backup@example.com` or `Backups <backup@example.com>`. */
 function address(text: string, place: string): string {
   if (/^(?:[^<>@\r\n]*<[^<>@\s]+@[^<>@\s]+>|[^<>@\s,]+@[^<>@\s,]+)$/.test(text.trim())) return text.trim()
-  throw invalid(place, text === '' ? 'is not set' : 'is not a mail address')
+  throw invalid(place, 'is not a mail address')
 }
 
 function invalid(place: string, what: string): DbbakError {

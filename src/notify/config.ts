@@ -5,6 +5,10 @@ interface Named {
   /** What messages call it, instead of its kind. */
   name?: string | undefined
   events?: NoticeEvent[] | undefined
+  /** Where it stands in the config file. */
+  place?: string | undefined
+  /** A part of it is to come from a variable that is not set: it cannot be told anything. */
+  unset?: {key: string; variable: string} | undefined
 }
 
 interface Chosen extends Named {

@@ -43,15 +43,16 @@ export async function openProvider(destination: string, options: OpenOptions): P
 
 async function openClient(
   {kind, bucket}: Exclude<Destination, {kind: 'local'}>,
-  {request, s3, gcs, azure}: OpenOptions,
+  options: OpenOptions,
 ): Promise<ObjectClient> {
+  const {request} = options // the settings of another cloud are not looked at: they may have a fault
   switch (kind) {
     case 's3':
-      return (await import('./s3/s3-client.js')).openS3Client(bucket, s3, request)
+      return (await import('./s3/s3-client.js')).openS3Client(bucket, options.s3, request)
     case 'gs':
-      return (await import('./gcs/gcs-client.js')).openGcsClient(bucket, gcs, request)
+      return (await import('./gcs/gcs-client.js')).openGcsClient(bucket, options.gcs, request)
     case 'azblob':
-      return (await import('./azure/azure-client.js')).openAzureClient(bucket, azure, request)
+      return (await import('./azure/azure-client.js')).openAzureClient(bucket, options.azure, request)
   }
 }
 

@@ -147,7 +147,7 @@ describe('the config file', () => {
     ],
   ])('says what was chosen, and is valid', async (changes) => {
     const plan = planOf(changes)
-    const config = parseConfig(parse(configText(plan)), 'it')
+    const config = parseConfig({value: parse(configText(plan)), unset: []}, 'it')
     expect(config).toMatchObject({format: plan.format, retentionDays: plan.keepDays})
     await writeFile(join(folder, 'dbbak.config.yaml'), configText(plan))
     const settings = await loadSettings({env: {}, cwd: folder})
@@ -165,7 +165,7 @@ describe('the config file', () => {
     const lines = text.split('\n')
     expect(lines.filter(isSetting).length).toBeGreaterThan(8)
     const on = lines.map((line) => (isSetting(line) ? line.slice(2) : line)).join('\n')
-    expect(() => parseConfig(parse(on), 'it')).not.toThrow()
+    expect(() => parseConfig({value: parse(on), unset: []}, 'it')).not.toThrow()
     expect(parse(on)).toMatchObject({
       databaseUrl: '${DATABASE_URL}',
       testDatabaseUrl: '${TEST_DATABASE_URL}',

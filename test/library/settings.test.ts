@@ -187,6 +187,42 @@ describe('what is in the config file', () => {
     expect(settings.destinations.value).toEqual([join(folder, 'x'), 'gs://b/p', '/mnt/y'])
   })
 
+  test('~ is the home folder', async () => {
+    await write(
+      'dbbak.config.yaml',
+      `backupDir: ~/backups
+pgBin: "~"
+to: [~/b, ./~, s3://b/~, '\${WHERE}']
+gcs: {keyFile: ~/key.json}
+`,
+    )
+    const env = {HOME: '/home/app', WHERE: '~/c'}
+    const settings = await load({env})
+    expect(settings.backupDir.value).toBe('/home/app/backups')
+    expect(settings.pgBin.value).toMatch(/^\/home\/app\/?$/)
+    expect(settings.destinations.value).toEqual(['/home/app/b', join(folder, '~'), 's3://b/~', '/home/app/c'])
+    expect(settings.stores.gcs.keyFile).toBe('/home/app/key.json')
+  })
+
+  test('what monitors and backups are to hold to may be set for all and for one', async () => {
+    await write(
+      'dbbak.config.yaml',
+      'maxAge: 26h\nmaxSizeChange: 50%\nglobals: true\ndatabases: {shop: {url: x, maxAge: 2h, maxVerifiedAge: 3d, globals: false}}\n',
+    )
+    const values = async (from: Parameters<typeof load>[0]) => {
+      const {maxAge, maxVerifiedAge, maxSizeChange, globals} = await load(from)
+      return [maxAge, maxVerifiedAge, maxSizeChange, globals].map(({value}) => value)
+    }
+    expect(await values({})).toEqual(['26h', undefined, '50%', true])
+    expect(await values({database: 'shop'})).toEqual(['2h', '3d', '50%', false])
+    expect(await values({database: 'shop', flags: {'max-age': '1h', globals: true}})).toEqual([
+      '1h',
+      '3d',
+      '50%',
+      true,
+    ])
+  })
+
   test('${NAME} is the value from the environment, $${ a plain ${', async () => {
     await write(
       'dbbak.config.yaml',
@@ -198,12 +234,118 @@ describe('what is in the config file', () => {
     expect(settings.label.value).toBe('${not}')
   })
 
-  test.each([{}, {MISSING: ''}])('a variable that is not set is named (%j)', async (env) => {
-    await write('dbbak.config.yaml', 'databaseUrl: postgres://app:${MISSING}@h/db\n')
-    expect(await failure({env})).toMatchObject({
-      code: 'CONFIG_INVALID',
-      message: expect.stringContaining('MISSING is not set'),
+  const valueOf = (setting: {value: unknown}) => {
+    try {
+      return setting.value
+    } catch (error) {
+      return error
+    }
+  }
+
+  test.each([{}, {MISSING: ''}])('a variable that is not set stops whoever needs it (%j)', async (env) => {
+    await write(
+      'dbbak.config.yaml',
+      'databaseUrl: postgres://app:${MISSING}@h/db\nformat: ${MISSING}\njobs: 2\n',
+    )
+    const settings = await load({env})
+    expect(settings.jobs.value).toBe(2)
+    for (const [key, setting] of Object.entries({databaseUrl: settings.databaseUrl, format: settings.format}))
+      expect(valueOf(setting)).toMatchObject({
+        code: 'CONFIG_INVALID',
+        message: `dbbak.config.yaml takes ${key} from \${MISSING}, but MISSING is not set or empty.`,
+      })
+    expect((await load({env, flags: {'database-url': 'postgres://h/db'}})).databaseUrl.value).toMatch('h/db')
+    expect(describeSettings(settings)).toContainEqual(
+      expect.objectContaining({name: 'databaseUrl', value: '(not set)'}),
+    )
+  })
+
+  test('one that a database needs stops that one alone, and nothing of another stands in for it', async () => {
+    await write(
+      'dbbak.config.yaml',
+      `retentionDays: 7
+to: ['s3://all/\${BUCKET}']
+s3: {endpoint: '\${ENDPOINT}'}
+databases:
+  shop: {url: '\${SHOP}', retention: {days: '\${KEEP}'}, compress: '\${HOW}'}
+  crm: {url: postgres://h/crm, destinations: [/mnt/crm]}
+`,
+    )
+    const crm = await load({database: 'crm'})
+    expect([crm.databaseUrl.value, crm.destinations.value]).toEqual(['postgres://h/crm', ['/mnt/crm']])
+    expect(crm.retentionDays.value).toBe(7)
+    expect(crm.stores.gcs).toBeDefined()
+    expect(() => crm.stores.s3).toThrow('s3.endpoint')
+    const shop = await load({database: 'shop'})
+    for (const key of ['databaseUrl', 'destinations', 'retentionDays', 'retention', 'compress'] as const)
+      expect(valueOf(shop[key])).toMatchObject({code: 'CONFIG_INVALID'})
+    expect(valueOf(shop.retentionDays)).toMatchObject({
+      message: expect.stringContaining('databases.shop.retention.days'),
     })
+    const all = await load({
+      database: 'shop',
+      env: {SHOP: 'postgres://h/s', KEEP: '9', HOW: 'gzip', BUCKET: 'x'},
+    })
+    expect([all.databaseUrl.value, all.retentionDays.value]).toEqual(['postgres://h/s', 9])
+  })
+
+  test('one that is a number or a yes or no is taken as such', async () => {
+    await write(
+      'dbbak.config.yaml',
+      `upload: '\${UPLOAD}'
+retention: {days: '\${KEEP}', daily: '\${KEEP}', timeZone: Europe/Berlin}
+databases: {shop: {url: x, jobs: '\${KEEP}', retention: {last: '\${KEEP}'}}}
+`,
+    )
+    const env = {UPLOAD: 'false', KEEP: '9'}
+    const [all, shop] = [await load({env}), await load({env, database: 'shop'})]
+    expect(all.retention.value).toEqual({days: 9, daily: 9, timeZone: 'Europe/Berlin'})
+    expect([all.upload.value, shop.jobs.value, shop.retention.value]).toEqual([false, 9, {last: 9}])
+    expect(describeSettings(all)).toContainEqual({
+      name: 'retention',
+      value: 'days: 9, daily: 9, timeZone: Europe/Berlin',
+      source: 'dbbak.config.yaml',
+    })
+    expect(await failure({env: {...env, KEEP: 'nine'}})).toMatchObject({code: 'CONFIG_INVALID'})
+  })
+
+  test('what else is wrong is told all the same', async () => {
+    await write(
+      'dbbak.config.yaml',
+      'formt: ${X}\ndatabases: {shop: {url: "${Y}", jobs: none, zzz: "${Z}"}}\n',
+    )
+    const {message} = (await failure()) as Error
+    for (const part of ['"formt" (did you mean "format"?)', 'databases.shop.jobs', '"databases.shop.zzz"'])
+      expect(message).toContain(part)
+  })
+
+  test('hooks and notifications are those of the database, where it has its own', async () => {
+    await write(
+      'dbbak.config.yaml',
+      `notifications: [{type: slack, url: '\${SLACK}'}]
+hooks: {beforeBackup: all, afterBackup: all, afterRestore: 'x \${GAP}'}
+databases:
+  shop: {url: x, notifications: [{type: ping, url: '\${PING}', name: own}], hooks: {beforeBackup: own}}
+  crm: {url: x}
+`,
+    )
+    const [shop, crm] = [await load({database: 'shop'}), await load({database: 'crm', env: {SLACK: 's'}})]
+    expect(shop.hooks).toMatchObject({beforeBackup: 'own', afterBackup: 'all'})
+    expect(() => shop.hooks?.afterRestore).toThrow('hooks.afterRestore')
+    expect(shop.notifications).toMatchObject([
+      {name: 'own', place: 'databases.shop.notifications.0', unset: {key: 'url', variable: 'PING'}},
+    ])
+    expect(crm.notifications).toEqual([{type: 'slack', url: 's', place: 'notifications.0'}])
+    const lines = describeSettings(shop, {DBBAK_SLACK_WEBHOOK_URL: 'SECRET'})
+    expect(lines.slice(-3)).toEqual([
+      {name: 'retention', value: '-', source: 'not set'},
+      {
+        name: 'notifications',
+        value: 'own (PING is not set), slack',
+        source: 'dbbak.config.yaml, DBBAK_SLACK_WEBHOOK_URL',
+      },
+      {name: 'hooks', value: 'beforeBackup, afterBackup, afterRestore', source: 'dbbak.config.yaml'},
+    ])
   })
 
   test.each([
@@ -215,6 +357,17 @@ describe('what is in the config file', () => {
     ['retentionDays: 0', 'retentionDays: '],
     ['format: tar', 'format: invalid option: expected one of "custom"|"plain"|"directory"'],
     ['compress: brotli', 'compress: expected zstd, gzip, lz4 or none, with an optional :LEVEL'],
+    ['retention: {timeZone: Mars/Olympus}', 'retention.timeZone: is no time zone'],
+    [
+      'databases: {shop: {url: x, retention: {dayly: 1}}}',
+      'unknown key "databases.shop.retention.dayly" (did you mean "daily"?)',
+    ],
+    [
+      'databases: {shop: {url: x, notifications: [{type: slack, url: x, evnts: [backup]}]}}',
+      '"databases.shop.notifications.0.evnts" (did you mean "events"?)',
+    ],
+    ['maxAge: soon', 'maxAge: is no time, such as 26h'],
+    ['maxSizeChange: 50', 'maxSizeChange: '],
     ['to: /mnt/x', 'to: '],
     ['to: []', 'to: '],
     ['- a list', 'the file: '],

@@ -1,7 +1,7 @@
 import {describe, expect, test} from '@jest/globals'
 import {z} from 'zod'
 import {hooksSchema, notificationsSchema, notifyKeysAt} from '../../src/library/notify-schema.js'
-import {channelsOf} from '../../src/notify/channels.js'
+import {channelsOf, setUpChannels} from '../../src/notify/channels.js'
 import type {ChannelConfig, NotificationsConfig} from '../../src/notify/config.js'
 import {mailServerOf} from '../../src/notify/mail-server.js'
 import {runUrlOf} from '../../src/notify/run-url.js'
@@ -83,8 +83,6 @@ describe('a setting that cannot be used is named, and its value is not shown', (
       {DBBAK_PAGERDUTY_ROUTING_KEY: 's3cr3t s3cr3t'},
       'DBBAK_PAGERDUTY_ROUTING_KEY',
     ],
-    ['mail without a recipient', {...everything, DBBAK_MAIL_TO: ''}, 'DBBAK_MAIL_TO'],
-    ['mail without a sender', {...everything, DBBAK_MAIL_FROM: ''}, 'DBBAK_MAIL_FROM'],
     ['a sender that is no address', {...everything, DBBAK_MAIL_FROM: 's3cr3t'}, 'DBBAK_MAIL_FROM'],
     ['a sender with a line break', {...everything, DBBAK_MAIL_FROM: 's3cr3t\nBcc: <a@b>'}, 'DBBAK_MAIL_FROM'],
     ['a mail server by another scheme', {...everything, DBBAK_SMTP_URL: 'https://s3cr3t'}, 'DBBAK_SMTP_URL'],
@@ -118,6 +116,15 @@ describe('a setting that cannot be used is named, and its value is not shown', (
     expect(error.message).not.toContain('s3cr3t')
   })
 })
+
+test.each(['DBBAK_MAIL_FROM', 'DBBAK_MAIL_TO'])(
+  'mail for which %s is not set is nobody to tell',
+  (variable) => {
+    const {channels, unset} = setUpChannels(undefined, {...everything, [variable]: ''})
+    expect(channels.map(({kind}) => kind)).not.toContain('email')
+    expect(unset).toMatchObject([{name: 'email', reason: `${variable} is not set`}])
+  },
+)
 
 function failureOf(work: () => unknown): DbbakError {
   try {

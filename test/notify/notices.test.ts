@@ -195,6 +195,28 @@ describe('work that is watched over', () => {
     expect(began).toBe(false)
   })
 
+  test('is done also where a secret of a channel is not set, which is a warning', async () => {
+    const unset = {key: 'url', variable: 'SLACK'}
+    const notifications: ChannelConfig[] = [
+      {type: 'slack', url: '${SLACK}', unset, place: 'notifications.0'},
+      {type: 'slack', url: '${SLACK}', unset, events: ['restore']},
+      {type: 'webhook', url: receiver.url},
+    ]
+    await withNotices('backup', context({notifications}), shop, async () => backupResult)
+    expect(sent()).toMatchObject([{type: 'backup.success'}])
+    expect(warnings).toEqual([
+      {
+        code: 'NOTIFICATION_FAILED',
+        message: 'Nothing is told to slack: notifications.0.url comes from SLACK, which is not set or empty.',
+      },
+    ])
+    expect((await testNotifications(context({notifications}))).map(({status}) => status)).toEqual([
+      'failed',
+      'failed',
+      'sent',
+    ])
+  })
+
   test('that is a rehearsal is told to nobody', async () => {
     await withNotices('prune', context(), {...shop, dryRun: true}, async () => ({}))
     expect(receiver.requests).toEqual([])
