@@ -4,6 +4,7 @@ import {artefactChoices, formatChoices, placeChoices, serverChoices} from '../li
 import type {DoctorCheck} from '../index.js'
 import {DbbakError} from '../support/errors.js'
 import {answered, canAsk, cancelled, type Context} from './confirm.js'
+import {printable} from './format.js'
 import {checkLines} from './show-init.js'
 
 /** What is asked with, and what ends the asking. */
@@ -39,7 +40,7 @@ export async function askInit(given: InitOptions, signal: AbortSignal): Promise<
   const format = given.format ?? (await askFormat(asking))
   const keepDays = given.keepDays ?? (await askKeepDays(asking))
   const test = await askTestServer(asking, database.databaseUrl)
-  const artefacts = given.artefacts?.length ? given.artefacts : await askArtefacts(asking)
+  const artefacts = given.artefacts?.length ? given.artefacts : await askArtefacts(asking, destinations.to)
   const schedule = given.schedule ?? (await askSchedule(asking, artefacts))
   return {
     ...given,
@@ -61,14 +62,16 @@ export async function askInit(given: InitOptions, signal: AbortSignal): Promise<
           context,
         ),
       ),
+    confirm: (paths) => confirmInit(asking, paths),
   }
 }
 
 /** The last question; before it nothing was written. @throws DbbakError CANCELLED for a no */
-export async function confirmInit(signal: AbortSignal): Promise<void> {
-  const go = await ask({signal}, ({confirm}, context) =>
-    confirm({message: 'Write these files?', default: true}, context),
-  )
+async function confirmInit({signal}: Asking, paths: string[]): Promise<void> {
+  if (paths.length === 0) return
+  tell(`\n${paths.map((path) => `  ${printable(path)}`).join('\n')}`)
+  const message = paths.length === 1 ? 'Write this file?' : 'Write these files?'
+  const go = await ask({signal}, ({confirm}, context) => confirm({message, default: true}, context))
   if (!go) throw cancelled()
 }
 
@@ -230,13 +233,20 @@ const askWhichServer = (asking: Asking): Promise<boolean> =>
     ),
   )
 
-const askArtefacts = (asking: Asking): Promise<Artefact[]> => {
+async function askArtefacts(asking: Asking, to: string[]): Promise<Artefact[]> {
+  const {checkInit} = await import('../library/init/index.js')
   tell('\nWhat is to run the backups. A backup that nobody starts is the one that is missing.')
   return ask(asking, ({checkbox}, context) =>
     checkbox(
       {
         message: 'Write files for (space chooses, Enter goes on):',
         choices: artefactChoices,
+        // What cannot be written for this folder is told here, and not at the end.
+        validate: (chosen) =>
+          checkInit({...asking.given, to, artefacts: chosen.map(({value}) => value)}).then(
+            () => true,
+            (error: Error) => error.message,
+          ),
       },
       context,
     ),

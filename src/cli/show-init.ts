@@ -6,6 +6,11 @@ import {besideLabel, columnsOf} from './wrap.js'
 
 const nameColumns = 23
 
+const accessTold = {
+  closed: 'others could read it, and cannot any more: mode 0600',
+  open: 'others can read it, and it is not yours to close: chmod 600',
+}
+
 /** What init found, what it wrote, and what to run next, for people. */
 export function initSummary({files, checks, variables, next}: InitResult): string {
   const style = styleFor(process.stdout)
@@ -25,7 +30,8 @@ export function initSummary({files, checks, variables, next}: InitResult): strin
     ...checks.map((check) => checkLines(check, process.stdout)),
     ...(checks.length > 0 ? [''] : []),
     ...files.map(
-      ({path, status}) => `${symbol[status]} ${printable(path)} ${style.dim(`(${told[status]})`)}`,
+      ({path, status, access}) =>
+        `${access === 'open' ? symbol.kept : symbol[status]} ${printable(path)} ${style.dim(`(${told[status]}${access ? `; ${accessTold[access]}` : ''})`)}`,
     ),
     '',
     missing.length > 0

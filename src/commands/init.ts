@@ -1,5 +1,5 @@
 import {Flags} from '@oclif/core'
-import {askInit, confirmInit, refuseWithoutTerminal} from '../cli/ask-init.js'
+import {askInit, refuseWithoutTerminal} from '../cli/ask-init.js'
 import {DbbakCommand} from '../cli/command.js'
 import {databaseUrlFlag} from '../cli/flags.js'
 import {initSummary} from '../cli/show-init.js'
@@ -65,7 +65,7 @@ export default class Init extends DbbakCommand {
   async run(): Promise<unknown> {
     const {flags} = await this.parse(Init)
     if (!flags.yes) refuseWithoutTerminal()
-    const {artefacts, initialise} = await import('../library/init/index.js')
+    const {artefacts, checkInit, initialise} = await import('../library/init/index.js')
     const given: InitOptions = {
       ...this.runOptions(flags),
       databaseUrl: flags['database-url'],
@@ -79,9 +79,8 @@ export default class Init extends DbbakCommand {
       dir: flags.dir,
       force: flags.force,
     }
-    const options = flags.yes ? given : await askInit(given, this.signal)
-    if (!flags.yes) await confirmInit(this.signal)
-    const result = await initialise(options)
+    await checkInit(given)
+    const result = await initialise(flags.yes ? given : await askInit(given, this.signal))
     this.log(initSummary(flags.yes ? result : {...result, checks: []})) // told when they were asked for
     return result
   }

@@ -1,5 +1,5 @@
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
-import {mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises'
+import {chmod, mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {parse} from 'yaml'
@@ -34,6 +34,7 @@ beforeAll(async () => {
 afterAll(() => server?.stop())
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'init-'))
+  await chmod(folder, 0o755) // a service of root's is another user's
 })
 afterEach(() => rm(folder, {recursive: true, force: true}))
 
@@ -123,7 +124,7 @@ describe('by options alone', () => {
   test('a schedule of its own is in everything that has one', async () => {
     await init(['--github', '--cron', '--systemd', '--kubernetes', '--railway', '--schedule', '30 1 * * 7'])
     expect(await text(workflowPath)).toContain("- cron: '30 1 * * 0' # back up")
-    expect(await text('dbbak.crontab')).toMatch(/^30 1 \* \* 0 cd /m)
+    expect(await text('dbbak.crontab')).toMatch(/^30 1 \* \* 0 export PATH=/m)
     expect(await text('dbbak-backup.timer')).toContain('\nOnCalendar=Sun *-*-* 01:30:00 UTC\n')
     expect(await text('dbbak-cronjob.yaml')).toContain('schedule: 30 1 * * 0\n')
     expect(JSON.parse(await text('dbbak.railway.json')).deploy.cronSchedule).toBe('30 1 * * 0')
@@ -167,8 +168,11 @@ describe('what is there already', () => {
   test('is unchanged where it is the same', async () => {
     await init(['--cron'])
     await writeFile(join(folder, 'dbbak.env'), "DATABASE_URL='mine'\n")
+    await chmod(join(folder, 'dbbak.env'), 0o644)
     const {files} = await init(['--cron'])
     expect(files.map(({status}: Json) => status)).toEqual(['unchanged', 'unchanged', 'kept'])
+    expect((await stat(join(folder, 'dbbak.env'))).mode & 0o777).toBe(0o600)
+    expect(files[2].access).toBe('closed')
     const forced = await init(['--cron', '--force'])
     expect(forced.files.map(({status}: Json) => status)).toEqual(['unchanged', 'unchanged', 'kept'])
     expect(await text('dbbak.env')).toBe("DATABASE_URL='mine'\n")
@@ -275,14 +279,21 @@ describe('by questions', () => {
       args,
       [
         [/Where restore tests run:/, enter],
-        [/Write these files\?/, enter],
         [/is there already, with other content\. Replace it\?/, enter],
+        [/Write this file\?/, enter],
       ],
       {DATABASE_URL: url()},
     )
     expect(exitCode).toBe(0)
     expect(screen).toContain('kept as it is')
     expect(await text(configName)).toBe('# mine\n')
+  })
+
+  test('what cannot be is refused before the first question', async () => {
+    await writeFile(join(folder, 'dbbak.config.json'), '{}')
+    const {screen, exitCode} = await answer([], [])
+    expect({exitCode, screen}).toEqual({exitCode: 2, screen: expect.stringContaining('CONFIG_INVALID')})
+    expect(screen).not.toContain('Database URL')
   })
 
   test('a no at the end, or Ctrl-C before it, writes nothing', async () => {

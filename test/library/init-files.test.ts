@@ -1,12 +1,14 @@
 import {afterEach, beforeEach, describe, expect, test} from '@jest/globals'
-import {chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile} from 'node:fs/promises'
-import {tmpdir} from 'node:os'
+import {chmod, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile} from 'node:fs/promises'
+import {homedir, tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {parse} from 'yaml'
 import {configText} from '../../src/library/init/config-text.js'
 import {parseSchedule} from '../../src/library/init/cron.js'
 import {nextSteps} from '../../src/library/init/next-steps.js'
 import {artefacts, imagePlaceholder, type InitPlan} from '../../src/library/init/plan.js'
+import {findPrograms} from '../../src/library/init/programs.js'
+import {refuseEarly, refuseForSchedules} from '../../src/library/init/refusals.js'
 import {variablesFor} from '../../src/library/init/variables.js'
 import {writeFiles} from '../../src/library/init/write-files.js'
 import {parseConfig} from '../../src/library/config-schema.js'
@@ -74,28 +76,63 @@ describe('writing', () => {
     expect(await read()).toBe('newer')
   })
 
+  test('everything is asked before anything is written', async () => {
+    await writeFile(join(folder, 'a.yaml'), 'mine')
+    await writeFile(join(folder, 'z.yaml'), 'mine')
+    const files = [file('new', {path: 'b.yaml'}), file('new'), file('new', {path: 'z.yaml'})]
+    const cancelled = new Error('Ctrl-C')
+    const mayReplace = async (path: string) => {
+      if (path.endsWith('z.yaml')) throw cancelled
+      return true
+    }
+    await expect(writeFiles(folder, files, {force: false, mayReplace})).rejects.toBe(cancelled)
+    const confirm = async (paths: string[]) => {
+      expect(paths).toEqual([join(folder, 'b.yaml'), join(folder, 'z.yaml')])
+      throw cancelled
+    }
+    const notA = async (path: string) => !path.endsWith('a.yaml')
+    await expect(writeFiles(folder, files, {force: false, mayReplace: notA, confirm})).rejects.toBe(cancelled)
+    expect((await readdir(folder)).sort()).toEqual(['a.yaml', 'z.yaml'])
+    expect(await read()).toBe('mine')
+  })
+
   test('a file that the user fills in is never replaced, by force neither, and stops nothing', async () => {
     await writeFile(join(folder, 'a.yaml'), 'secrets')
     const files = [file('template', {isTheUsers: true})]
+    await chmod(join(folder, 'a.yaml'), 0o644)
+    expect(await writeFiles(folder, files, {force: false})).toEqual([
+      {path: join(folder, 'a.yaml'), status: 'kept', access: 'closed'},
+    ])
+    expect(await modeOf()).toBe(0o600)
     for (const options of [{force: false}, {force: true}, {force: false, mayReplace: async () => true}])
       expect(await statuses(folder, files, options)).toEqual(['kept'])
     expect(await read()).toBe('secrets')
   })
 
-  test('a link is replaced by the file; what it leads to stays as it is', async () => {
-    const elsewhere = join(folder, 'elsewhere')
-    await writeFile(elsewhere, 'precious')
+  test('a link stays one: what it leads to is replaced', async () => {
+    await mkdir(join(folder, 'elsewhere'))
+    const elsewhere = join(folder, 'elsewhere', 'b.yaml')
+    await writeFile(elsewhere, 'old')
     await symlink(elsewhere, join(folder, 'a.yaml'))
     await writeFiles(folder, [file('new')], {force: true})
-    expect(await readFile(elsewhere, 'utf8')).toBe('precious')
-    expect(await read()).toBe('new')
+    expect(await readFile(elsewhere, 'utf8')).toBe('new')
+    expect((await lstat(join(folder, 'a.yaml'))).isSymbolicLink()).toBe(true)
+    expect((await readdir(folder, {recursive: true})).sort()).toEqual([
+      'a.yaml',
+      'elsewhere',
+      'elsewhere/b.yaml',
+    ])
   })
 
-  test('a link that leads nowhere is not replaced without being asked', async () => {
+  test('a link that leads nowhere is told, and nothing is written', async () => {
     await symlink(join(folder, 'nowhere'), join(folder, 'a.yaml'))
-    await expect(writeFiles(folder, [file('new')], {force: false})).rejects.toMatchObject({
-      code: 'CONFIRMATION_REQUIRED',
-    })
+    for (const force of [false, true])
+      await expect(
+        writeFiles(folder, [file('new', {path: 'b'}), file('new')], {force}),
+      ).rejects.toMatchObject({
+        code: 'CONFIRMATION_REQUIRED',
+        message: expect.stringContaining('leads nowhere'),
+      })
     expect(await readdir(folder)).toEqual(['a.yaml'])
   })
 
@@ -125,6 +162,8 @@ const planOf = (changes: Partial<InitPlan> = {}): InitPlan => ({
   user: 'keeper',
   isRoot: false,
   nodeFolder: '/opt/node/bin',
+  program: '/opt/node/bin/dbbak',
+  isInstalled: false,
   ...changes,
 })
 
@@ -181,6 +220,7 @@ describe('the config file', () => {
     expect(written('backups')).toBe('./backups')
     expect(written('/mnt/backups')).toBe('/mnt/backups')
     expect(written('../backups')).toBe('../backups')
+    expect(written('~/b')).toBe(join(homedir(), 'b')) // whoever runs it then
     expect(written('file:///mnt/b')).toBe('file:///mnt/b')
   })
 })
@@ -221,15 +261,15 @@ describe('what to do next', () => {
   }
 
   test('each step once, in a form that a shell can read', async () => {
-    const all = steps({destinations: ['./it is', 's3://b/p', 'gs://b', 'azblob://c/p']})
+    const all = await steps({destinations: ['./it is', 's3://b/p', 'gs://b', 'azblob://c/p']})
     expect(new Set(all).size).toBe(all.length)
     const commands = all.filter((step) => !/^(Railway|Write|Put) ?/.test(step))
     expect(commands.length).toBeGreaterThan(15)
     for (const command of commands) await outputOf('bash', ['-n', '-c', command.replace(/…/g, 'x')])
   })
 
-  test('for GitHub the secrets and the buckets are named', () => {
-    expect(steps({destinations: ['s3://shop/daily', 'gs://b']})).toEqual(
+  test('for GitHub the secrets and the buckets are named', async () => {
+    expect(await steps({destinations: ['s3://shop/daily', 'gs://b']})).toEqual(
       expect.arrayContaining([
         'gh secret set DATABASE_URL',
         'gh secret set AWS_SECRET_ACCESS_KEY',
@@ -242,15 +282,116 @@ describe('what to do next', () => {
     )
   })
 
-  test('a secret is in no command line of kubectl', () => {
-    const [step] = steps().filter((text) => text.includes('kubectl create secret'))
+  test('a secret is in no command line of kubectl', async () => {
+    const [step] = (await steps()).filter((text) => text.includes('kubectl create secret'))
     expect(step).toMatch(
       /^printf '%s=%s\\n' DATABASE_URL "\$DATABASE_URL" \| kubectl create secret .*\/dev\/stdin$/,
     )
   })
 
-  test('root makes a user for the service', () => {
-    expect(steps({isRoot: true, user: 'dbbak'})).toContain('useradd --system --no-create-home dbbak')
-    expect(steps().join('\n')).not.toContain('useradd')
+  test('root makes a user for the service, whose home is the folder', async () => {
+    expect(await steps({isRoot: true, user: 'dbbak', folder: '/etc/dbbak'})).toContain(
+      'id dbbak >/dev/null 2>&1 || useradd --system --no-create-home --home-dir /etc/dbbak dbbak',
+    )
+    expect((await steps()).join('\n')).not.toContain('useradd')
+  })
+
+  test('dbbak is installed where it is not, and its user can run it', async () => {
+    expect(await steps()).toContain(
+      'npm install --global dbbak@1.2.3   # the schedule starts /opt/node/bin/dbbak',
+    )
+    expect((await steps({isInstalled: true})).join('\n')).not.toContain('npm install')
+    await mkdir(join(folder, 'closed'), {mode: 0o700})
+    const nodeFolder = join(folder, 'closed')
+    const told = expect.stringContaining(`it cannot get into ${folder}`) // itself closed
+    expect(await steps({isRoot: true, nodeFolder})).toContainEqual(told)
+    expect(await steps({nodeFolder})).not.toContainEqual(told)
+  })
+})
+
+describe('the programs of a schedule', () => {
+  const find = (script: string | undefined, node = '/opt/node/bin/node', path = '/nowhere') =>
+    findPrograms({node, script, path})
+
+  test('are those that run now, by absolute paths', () => {
+    expect(find('/usr/local/bin/dbbak')).toEqual({
+      nodeFolder: '/opt/node/bin',
+      program: '/usr/local/bin/dbbak',
+      isInstalled: true,
+    })
+    expect(find('/srv/dbbak/bin/run.js').program).toBe('/srv/dbbak/bin/run.js')
+  })
+
+  test('are not those that npx has fetched, or a program that uses the library', async () => {
+    const passing = '/home/keeper/.npm/_npx/d34db33f/node_modules'
+    const installed = {nodeFolder: '/opt/node/bin', program: '/opt/node/bin/dbbak', isInstalled: false}
+    for (const script of [`${passing}/.bin/dbbak`, '/srv/app/main.js', undefined])
+      expect(find(script)).toEqual(installed)
+    expect(find(undefined, `${passing}/node/bin/node`).nodeFolder).toBe('/usr/local/bin')
+    await writeFile(join(folder, 'dbbak'), '')
+    expect(find(`${passing}/.bin/dbbak`, '/n/node', `${passing}/.bin:${folder}`)).toEqual({
+      nodeFolder: '/n',
+      program: join(folder, 'dbbak'),
+      isInstalled: true,
+    })
+  })
+})
+
+describe('what is refused early', () => {
+  const places = (changes: Partial<InitPlan> = {}) => planOf(changes)
+  const refused = (code: string, text: string | RegExp) => ({
+    code,
+    exitCode: 2,
+    message: expect.stringMatching(text),
+  })
+
+  test('names that files cannot hold, and names that schedules would misread', async () => {
+    for (const path of ['/srv/a\nb', '/srv/a\u007f'])
+      await expect(refuseEarly(places({folder: path}))).rejects.toMatchObject(
+        refused('OPTION_INVALID', 'odd'),
+      )
+    for (const destinations of [['./a*'], ['/srv/a\\b'], ['/srv/[x]'], ['/srv/a ']]) {
+      await expect(refuseEarly(places({destinations}))).resolves.toBeUndefined()
+      for (const artefact of ['cron', 'systemd'] as const)
+        await expect(refuseForSchedules(places({destinations}), [artefact])).rejects.toMatchObject(
+          refused('OPTION_INVALID', `odd.*${artefact} would misread`),
+        )
+      await expect(refuseForSchedules(places({destinations}), ['docker'])).resolves.toBeUndefined()
+    }
+    await expect(
+      refuseForSchedules(places({folder: "/srv/it's 50%", destinations: ['s3://a*b/c']}), [
+        'cron',
+        'systemd',
+      ]),
+    ).resolves.toBeUndefined()
+  })
+
+  test('a folder that cannot be written to, or cannot be made', async () => {
+    await writeFile(join(folder, 'f'), '')
+    await expect(refuseEarly(places({folder: join(folder, 'f', 'x')}))).rejects.toMatchObject(
+      refused('OPTION_INVALID', 'cannot be written to'),
+    )
+    await expect(refuseEarly(places({folder: join(folder, 'new', 'er')}))).resolves.toBeUndefined()
+    expect(await readdir(folder)).toEqual(['f'])
+  })
+
+  test("root's service runs as a user who cannot get into root's folders", async () => {
+    await mkdir(join(folder, 'open'), {mode: 0o755})
+    const plan = places({folder: join(folder, 'open'), isRoot: true, user: 'dbbak'})
+    const closed = refused(
+      'OPTION_INVALID',
+      `user dbbak, and not as root; that user cannot get into ${folder}\\.`,
+    )
+    await chmod(folder, 0o700)
+    await expect(refuseForSchedules(plan, ['systemd'])).rejects.toMatchObject(closed)
+    await expect(refuseForSchedules(plan, ['cron'])).resolves.toBeUndefined()
+    await expect(refuseForSchedules({...plan, isRoot: false}, ['systemd'])).resolves.toBeUndefined()
+    await chmod(folder, 0o755)
+    await expect(refuseForSchedules(plan, ['systemd'])).resolves.toBeUndefined()
+    await mkdir(join(folder, 'closed'), {mode: 0o700})
+    const destinations = [join(folder, 'closed', 'backups')]
+    await expect(refuseForSchedules({...plan, destinations}, ['systemd'])).rejects.toMatchObject(
+      refused('OPTION_INVALID', `get into ${folder}/closed`),
+    )
   })
 })

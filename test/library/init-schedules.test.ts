@@ -6,7 +6,7 @@ import {mkdir, mkdtemp, readFile, rm, stat, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {parseAllDocuments} from 'yaml'
-import {cronFile} from '../../src/library/init/cron-file.js'
+import {cronFile, cronInstallation} from '../../src/library/init/cron-file.js'
 import {parseSchedule} from '../../src/library/init/cron.js'
 import {dockerFile, railwayFiles} from '../../src/library/init/docker-files.js'
 import {environmentFile} from '../../src/library/init/environment-text.js'
@@ -35,6 +35,8 @@ const planOf = (changes: Partial<InitPlan> = {}): InitPlan => ({
   user: 'keeper',
   isRoot: false,
   nodeFolder: '/opt/node/bin',
+  program: '/opt/node/bin/dbbak',
+  isInstalled: true,
   ...changes,
 })
 const variablesOf = (plan: InitPlan) => variablesFor(plan, {})
@@ -157,6 +159,8 @@ describeSystemd('systemd', () => {
       destinations: ['./backups', '/srv/over there/50%', 's3://bucket/shop'],
       folder: '/srv/db bak',
       user: 'root',
+      isRoot: true,
+      program: '/usr/bin/env', // one that is there
     })
     const paths: string[] = []
     for (const {path, text} of systemdFiles(plan)) {
@@ -183,7 +187,11 @@ describe('the service', () => {
   const serviceOf = (changes: Partial<InitPlan>) => systemdFiles(planOf(changes))[0].text
 
   test('may write its folders and nothing else, and names its secrets by a file', () => {
-    const service = serviceOf({folder: '/srv/db', destinations: ['./backups', 's3://b/p', '/mnt/x']})
+    const service = serviceOf({
+      folder: '/srv/db',
+      destinations: ['./backups', 's3://b/p', '/mnt/x'],
+      isRoot: true,
+    })
     expect(service.match(/^ReadWritePaths=.*$/gm)).toEqual([
       'ReadWritePaths="/srv/db/backups"',
       'ReadWritePaths="/mnt/x"',
@@ -191,15 +199,34 @@ describe('the service', () => {
     expect(service).toContain('\nEnvironmentFile=/srv/db/dbbak.env\n')
     expect(service).toContain('\nProtectHome=yes\n')
     expect(service.match(/^ExecStart=.*$/gm)).toEqual([
-      'ExecStart=/usr/bin/env dbbak backup --verify auto --prune',
+      'ExecStart="/opt/node/bin/dbbak" backup --globals --verify auto --prune',
     ])
+    expect(service).toContain('\nEnvironment="PATH=/opt/node/bin:/usr/local/bin:/usr/bin:/bin"\n')
+    expect(service).toContain('\nRequiresMountsFor="/srv/db" "/srv/db/backups" "/mnt/x"\n')
+    expect(service).toMatch(/^# OnFailure=/m)
   })
 
-  test('sees home folders only where it works in one', () => {
-    expect(serviceOf({folder: '/home/keeper/db'})).toContain('\nProtectHome=read-only\n')
-    expect(serviceOf({folder: '/srv/db', nodeFolder: '/home/keeper/.nvm/bin'})).toContain(
-      'ProtectHome=read-only',
-    )
+  test('of root has the folder for its home, and sees home folders only where it works in one', () => {
+    const rootsOwn = serviceOf({folder: '/srv/db', isRoot: true})
+    expect(rootsOwn).toContain('\nEnvironment="HOME=/srv/db"\n')
+    expect(rootsOwn).toContain('ProtectHome=yes')
+    for (const changes of [
+      {folder: '/home/keeper/db'},
+      {folder: '/srv/db', nodeFolder: '/home/keeper/.nvm/bin'},
+      {folder: '/srv/db', program: '/home/keeper/dbbak'},
+    ])
+      expect(serviceOf({...changes, isRoot: true})).toContain('ProtectHome=read-only')
+  })
+
+  test('of somebody finds what is in their home, such as .pgpass and .aws', () => {
+    const service = serviceOf({folder: '/srv/db'})
+    expect(service).not.toMatch(/^Environment=.*HOME=/m) // systemd sets it
+    expect(service).toContain('\nProtectHome=read-only\n')
+  })
+
+  test('sees temporary folders only where it works in one', () => {
+    expect(serviceOf({folder: '/srv/db'})).toContain('\nPrivateTmp=yes\n')
+    expect(serviceOf({folder: '/srv/db', destinations: ['/var/tmp/b']})).toContain('\nPrivateTmp=no\n')
   })
 
   test('a percent sign in a path is no specifier', () => {
@@ -213,30 +240,59 @@ describe("a crontab's line", () => {
     const bin = join(folder, 'bin')
     await mkdir(bin, {recursive: true})
     await writeFile(join(bin, 'dbbak'), `#!/bin/sh\n${dbbak}\n`, {mode: 0o755})
-    const plan = planOf({nodeFolder: bin})
+    const plan = planOf({nodeFolder: bin, program: join(bin, 'dbbak')})
     const secrets = environmentFile(variablesOf(plan))
     await writeFile(
       join(folder, secrets.path),
       secrets.text.replace("DATABASE_URL=''", "DATABASE_URL='postgresql://u:p$w d@h/db'"),
       {mode: secrets.mode},
     )
-    const {path, line} = parts(cronFile(plan).text)
-    return runCommand('sh', ['-c', line], {env: {PATH: path}, cwd: '/'})
+    return runCommand('sh', ['-c', lineOf(cronFile(plan).text)], {env: {PATH: '/usr/bin:/bin'}, cwd: '/'})
   }
 
-  function parts(crontab: string): {path: string; line: string} {
-    const path = /^PATH=(.*)$/m.exec(crontab)![1]
+  function lineOf(crontab: string): string {
     const line = crontab.split('\n').find((text) => text.startsWith('0 2 * * * '))!
-    return {path, line: line.slice('0 2 * * * '.length).replaceAll('\\%', '%')}
+    return line.slice('0 2 * * * '.length).replaceAll('\\%', '%')
   }
 
   test('backs up and prunes with the secrets in the environment; says nothing, and logs', async () => {
-    const run = await runLine('echo "$@ with $DATABASE_URL"')
+    const run = await runLine('echo "$@ with $DATABASE_URL"; echo "$PATH" >&2')
     expect(run).toEqual({exitCode: 0, stdout: '', stderr: ''})
     expect(await readFile(join(folder, 'dbbak.log'), 'utf8')).toBe(
-      'backup --verify auto --prune with postgresql://u:p$w d@h/db\n',
+      `backup --globals --verify auto --prune with postgresql://u:p$w d@h/db\n${join(folder, 'bin')}:/usr/local/bin:/usr/bin:/bin\n`,
     )
     expect((await stat(join(folder, 'dbbak.log'))).mode & 0o777).toBe(0o600)
+  })
+
+  test('a log that has grown makes room, once', async () => {
+    const log = join(folder, 'dbbak.log')
+    await writeFile(log, 'x'.repeat(2 ** 20 + 1))
+    await runLine('echo first')
+    await runLine('echo second')
+    expect(await readFile(log, 'utf8')).toBe('first\nsecond\n')
+    expect((await stat(`${log}.1`)).size).toBe(2 ** 20 + 1)
+  })
+
+  test('the step that installs it can be repeated; what else is in the crontab stays', async () => {
+    const bin = join(folder, 'bin')
+    const table = join(folder, 'table')
+    await mkdir(bin)
+    const crontab = `#!/bin/sh\nif [ "$1" = -l ]; then cat '${table}'; else cat > '${table}.new'; mv '${table}.new' '${table}'; fi\n`
+    await writeFile(join(bin, 'crontab'), crontab, {mode: 0o755})
+    const own = '5 5 * * * own\n'
+    await writeFile(table, own)
+    const install = async (plan: InitPlan) => {
+      const {path, text} = cronFile(plan)
+      await mkdir(plan.folder, {recursive: true})
+      await writeFile(join(plan.folder, path), text)
+      await outputOf('sh', ['-c', cronInstallation(plan)], {env: {PATH: `${bin}:/usr/bin:/bin`}})
+      return text
+    }
+    const first = await install(planOf())
+    const other = await install(planOf({folder: join(folder, 'other')}))
+    expect(await readFile(table, 'utf8')).toBe(own + first + other)
+    const again = await install(planOf({schedule: parseSchedule('0 4 * * *')}))
+    expect(await readFile(table, 'utf8')).toBe(own + other + again)
   })
 
   test('a failure is told with the end of the log, which cron mails', async () => {
@@ -264,7 +320,7 @@ describe("a crontab's line", () => {
 
   test('a percent sign is escaped, which cron would take for the end of the line; a folder is one word', () => {
     const {text} = cronFile(planOf({folder: "/srv/it's 50%"}))
-    expect(text).toMatch(/^0 2 \* \* \* cd '\/srv\/it'\\''s 50\\%' && /m)
+    expect(text).toMatch(/^0 2 \* \* \* .* cd '\/srv\/it'\\''s 50\\%' && /m)
   })
 })
 

@@ -57,8 +57,8 @@ function destinationLines({destinations, folder}: InitPlan): string[] {
 /** A folder below the config file is written relative to it, so that both can be moved together. */
 export function asWritten(destination: string, folder: string): string {
   const parsed = parseDestination(destination)
-  if (parsed.kind !== 'local' || destination.startsWith('~') || destination.startsWith('file:'))
-    return destination
+  if (parsed.kind !== 'local' || destination.startsWith('file:')) return destination
+  if (destination.startsWith('~')) return parsed.path // whose home it is depends on who runs it
   const fromHere = relative(folder, resolve(folder, parsed.path))
   const isBelow = fromHere !== '' && fromHere.split(sep)[0] !== '..' && !isAbsolute(fromHere)
   return isBelow ? `./${fromHere.split(sep).join('/')}` : destination

@@ -1,3 +1,4 @@
+import {createHash} from 'node:crypto'
 import {shellWord} from '../../support/shell.js'
 import {environmentName} from './environment-text.js'
 import type {InitPlan, PlannedFile} from './plan.js'
@@ -5,30 +6,41 @@ import type {InitPlan, PlannedFile} from './plan.js'
 export const cronName = 'dbbak.crontab'
 
 /** What a schedule runs: old backups go only once the new one is stored everywhere and verified. */
-export const scheduledCommand = 'dbbak backup --verify auto --prune'
+export const scheduledOptions = 'backup --globals --verify auto --prune'
 
 /**
- * A crontab's line. One run at a time; all output goes to a log; cron mails what a line prints, so a run prints only
- * where it failed.
+ * A crontab's lines. One run at a time; all output goes to a log, of which the part before is kept too; cron mails what
+ * a line prints, so a run prints only where it failed.
  */
 export function cronFile(plan: InitPlan): PlannedFile {
-  const {folder, schedule, nodeFolder, isRoot, user} = plan
-  const work = `set -a; . ./${environmentName}; set +a; flock -n dbbak.lock ${scheduledCommand}`
+  const {folder, schedule, nodeFolder, program} = plan
+  const rotate = 'find dbbak.log -size +1024k -exec mv -f {} dbbak.log.1 \\; 2>/dev/null'
+  const run = `flock -n dbbak.lock ${shellWord(program)} ${scheduledOptions}`
+  const work = `set -a; . ./${environmentName}; set +a; ${run}`
   const failed =
     'echo "dbbak failed, or the run before has not ended. The end of the log:"; tail -n 40 dbbak.log; exit 1'
-  const line = `cd ${shellWord(folder)} && umask 077 && { { ${work}; } >> dbbak.log 2>&1 || { ${failed}; }; }`
+  // Set in the line itself: a line of its own would be in force for whatever stands below it.
+  const path = `export PATH=${shellWord(pathOf(nodeFolder))}`
+  const line = `${path}; cd ${shellWord(folder)} && umask 077 && { ${rotate}; { ${work}; } >> dbbak.log 2>&1 || { ${failed}; }; }`
   const text = [
-    `# dbbak: a backup ${schedule.words}, in this machine's time. Install it:`,
-    `#   (crontab -l 2>/dev/null; cat ${shellWord(`${folder}/${cronName}`).replaceAll('\n', ' ')}) | crontab -`,
-    '# cron mails what a failed run says to:',
-    `MAILTO=${isRoot ? 'root' : user}`,
-    'SHELL=/bin/sh',
-    `PATH=${pathOf(nodeFolder)}`,
+    `# dbbak ${idOf(plan)}: begin. A backup ${schedule.words}, in this machine's time. Install it, or this one anew:`,
+    `#   ${cronInstallation(plan)}`,
+    '# cron mails what a failed run says to the owner of the crontab, or to whom a line MAILTO=… above names.',
     `${schedule.cron} ${line.replaceAll('%', '\\%')}`, // a plain % ends the command there
+    `# dbbak ${idOf(plan)}: end`,
     '',
   ].join('\n')
   return {path: cronName, text, mode: 0o644}
 }
+
+/** Puts the lines into the crontab, in place of those of an earlier time. */
+export function cronInstallation(plan: InitPlan): string {
+  const others = `crontab -l 2>/dev/null | sed '/^# dbbak ${idOf(plan)}: begin/,/^# dbbak ${idOf(plan)}: end/d'`
+  return `(${others}; cat ${shellWord(`${plan.folder}/${cronName}`)}) | crontab -`
+}
+
+/** Tells the lines of one folder from those of another. */
+const idOf = ({folder}: InitPlan): string => createHash('sha256').update(folder).digest('hex').slice(0, 8)
 
 /** Where a scheduler finds node and dbbak. */
 export function pathOf(nodeFolder: string): string {

@@ -1,5 +1,6 @@
 /** `dbbak init`: tests what was chosen, and writes a config file and what runs backups by a schedule. */
 export {
+  checkInit,
   defaultDestination,
   defaultKeepDays,
   defaultSchedule,

@@ -1,9 +1,9 @@
-import {readdir, readFile} from 'node:fs/promises'
 import {userInfo} from 'node:os'
-import {dirname, join, resolve} from 'node:path'
+import {resolve} from 'node:path'
 import type {DoctorCheck} from '../../engine/doctor/diagnosis.js'
 import {parseDestination} from '../../storage/open-provider.js'
 import {DbbakError} from '../../support/errors.js'
+import type {Environment} from '../config-file.js'
 import type {RunOptions} from '../context.js'
 import {checkDatabaseAnswer, checkDestinationAnswer, checkTestServerAnswer, contextOf} from './checks.js'
 import {configName, configText} from './config-text.js'
@@ -11,6 +11,8 @@ import {parseSchedule} from './cron.js'
 import {filesOf} from './files.js'
 import {nextSteps} from './next-steps.js'
 import {imagePlaceholder, type Artefact, type InitPlan, type Variable} from './plan.js'
+import {findPrograms, type Started} from './programs.js'
+import {refuseEarly, refuseForSchedules} from './refusals.js'
 import {variablesFor} from './variables.js'
 import {writeFiles, type WriteOptions, type WrittenFile} from './write-files.js'
 
@@ -33,6 +35,10 @@ export interface InitOptions extends RunOptions {
   force?: boolean | undefined
   /** Asked before a file with other content is replaced; without it that is refused. */
   mayReplace?: WriteOptions['mayReplace']
+  /** The last question, once it is known what will be written; throws for a no. */
+  confirm?: WriteOptions['confirm']
+  /** How dbbak was started, for schedules of this machine; by default this process. */
+  started?: Started | undefined
   /** What was found out while the questions were asked; without it everything is tested now. */
   found?: {checks: DoctorCheck[]; serverMajor?: number | undefined} | undefined
 }
@@ -50,34 +56,40 @@ export const defaultDestination = './backups'
 export const defaultKeepDays = 30
 
 /**
+ * What would be refused whatever is answered, before anything is asked or tested.
+ * @throws DbbakError OPTION_INVALID, DESTINATION_INVALID, CONFIG_INVALID
+ */
+export async function checkInit(options: InitOptions): Promise<void> {
+  const folder = folderOf(options)
+  const {destinations} = choices(options)
+  const {env} = await contextOf(options)
+  await refuseEarly({folder, destinations})
+  const onThisMachine = {folder, destinations, ...whoRuns(), ...programsOf(options, env)}
+  await refuseForSchedules(onThisMachine, options.artefacts ?? [])
+}
+
+/**
  * Writes a config file, and what else was asked for, after testing what was chosen. What a test finds is reported and
  * does not stop it: the database of a schedule is not always reachable from where its files are written.
  */
 export async function initialise(options: InitOptions = {}): Promise<InitResult> {
+  await checkInit(options)
   const {dbbakVersion: version} = await import('../version.js')
   const folder = folderOf(options)
   const {env, settings} = await contextOf(options)
   const chosen = {...choices(options), usesTestServer: settings.testDatabaseUrl.value !== undefined}
-  for (const destination of chosen.destinations) parseDestination(destination) // refused before anything is tested
-  await refuseOtherConfig(folder)
   const {checks, serverMajor} = options.found ?? (await testAll(options, chosen.destinations, folder))
   options.signal?.throwIfAborted()
   const variables = variablesFor(chosen, env)
-  const plan: InitPlan = {
-    ...chosen,
-    ...whoRuns(),
-    folder,
-    serverMajor,
-    version,
-    nodeFolder: dirname(process.execPath),
-  }
+  const plan: InitPlan = {...chosen, ...whoRuns(), ...programsOf(options, env), folder, serverMajor, version}
   const wanted = [
     {path: configName, text: configText(plan), mode: 0o600},
     ...filesOf(plan, options.artefacts ?? [], variables),
   ]
-  const {force = false, mayReplace} = options
-  const files = await writeFiles(folder, wanted, {force, mayReplace})
-  return {files, variables, checks, next: nextSteps(plan, options.artefacts ?? [], variables)}
+  const {force = false, mayReplace, confirm} = options
+  const files = await writeFiles(folder, wanted, {force, mayReplace, confirm})
+  const next = await nextSteps(plan, options.artefacts ?? [], variables)
+  return {files, variables, checks, next}
 }
 
 /** Where the files go. */
@@ -93,6 +105,7 @@ function choices(options: InitOptions): Choices {
     throw new DbbakError('OPTION_INVALID', '--keep-days is a whole number of at least 1.', {
       suggestions: ['For example: dbbak init --keep-days 30'],
     })
+  for (const destination of to) parseDestination(destination)
   return {
     destinations: to.length > 0 ? [...new Set(to)] : [defaultDestination],
     format: options.format ?? 'custom',
@@ -129,32 +142,8 @@ const databaseNotSet: DoctorCheck = {
   fix: 'export DATABASE_URL=postgresql://user@host:5432/database, then: dbbak doctor',
 }
 
-/** Two config files in one folder are refused by every command, so a second is not made. */
-async function refuseOtherConfig(folder: string): Promise<void> {
-  const names = await readdir(folder).catch(() => [] as string[])
-  const others = names.filter((name) => /^dbbak\.config\.(yml|json|js|mjs)$/.test(name))
-  if (names.includes('package.json') && (await hasConfigKey(join(folder, 'package.json'))))
-    others.push('package.json ("dbbak")')
-  if (others.length === 0) return
-  throw new DbbakError(
-    'CONFIG_INVALID',
-    `${folder} has a config file already (${others.join(', ')}), and two in one folder are refused; nothing was written.`,
-    {
-      suggestions: [
-        `Remove it, or write elsewhere: dbbak init --dir FOLDER`,
-        'See what is in force: dbbak doctor',
-      ],
-    },
-  )
-}
-
-async function hasConfigKey(path: string): Promise<boolean> {
-  try {
-    return (JSON.parse(await readFile(path, 'utf8')) as {dbbak?: unknown} | null)?.dbbak !== undefined
-  } catch {
-    return false // broken or unreadable: somebody else's matter
-  }
-}
+const programsOf = ({started}: InitOptions, {PATH}: Environment) =>
+  findPrograms(started ?? {node: process.execPath, script: process.argv[1], path: PATH})
 
 function whoRuns(): {user: string; isRoot: boolean} {
   const isRoot = process.getuid?.() === 0

@@ -1,15 +1,21 @@
 import {parseDestination} from '../../storage/open-provider.js'
 import {shellWord} from '../../support/shell.js'
-import {cronName} from './cron-file.js'
+import {configName} from './config-text.js'
+import {cronInstallation} from './cron-file.js'
 import {dockerName, railwayNotes} from './docker-files.js'
 import {environmentName} from './environment-text.js'
 import {kubernetesName, secretName} from './kubernetes-file.js'
 import {imagePlaceholder, type Artefact, type InitPlan, type Variable} from './plan.js'
-import {localFolders, serviceName, timerName} from './systemd-files.js'
+import {closedFolder, localFolders} from './refusals.js'
+import {serviceName, timerName} from './systemd-files.js'
 
 /** What to do next, in the order of doing; commands work when typed. */
-export function nextSteps(plan: InitPlan, artefacts: Artefact[], variables: Variable[]): string[] {
-  const steps: Record<Artefact, (plan: InitPlan, variables: Variable[]) => string[]> = {
+export async function nextSteps(
+  plan: InitPlan,
+  artefacts: Artefact[],
+  variables: Variable[],
+): Promise<string[]> {
+  const steps: Record<Artefact, (plan: InitPlan, variables: Variable[]) => string[] | Promise<string[]>> = {
     github: gitHubSteps,
     cron: cronSteps,
     systemd: systemdSteps,
@@ -17,11 +23,13 @@ export function nextSteps(plan: InitPlan, artefacts: Artefact[], variables: Vari
     docker: () => [`docker build -f ${dockerName} -t dbbak .`],
     railway: railwayNotes,
   }
+  const ofArtefacts: string[] = []
+  for (const artefact of artefacts) ofArtefacts.push(...(await steps[artefact](plan, variables)))
   const all = [
     ...variables.filter(({isSet}) => !isSet).map(({name, purpose}) => `export ${name}=…   # ${purpose}`),
     'dbbak doctor',
     'dbbak backup --verify auto',
-    ...artefacts.flatMap((artefact) => steps[artefact](plan, variables)),
+    ...ofArtefacts,
   ]
   return [...new Set(all)]
 }
@@ -55,30 +63,39 @@ function gitHubSteps({destinations}: InitPlan, variables: Variable[]): string[] 
 const fillIn = (plan: InitPlan): string =>
   `Write the secrets into ${at(plan, environmentName)}, and keep it out of git`
 
+/** Only where it is not there already: another version than this one is the user's choice. */
+const install = ({isInstalled, version, program}: InitPlan): string[] =>
+  isInstalled ? [] : [`npm install --global dbbak@${version}   # the schedule starts ${shellWord(program)}`]
+
 function cronSteps(plan: InitPlan): string[] {
-  return [
-    `npm install --global dbbak@${plan.version}`,
-    fillIn(plan),
-    `(crontab -l 2>/dev/null; cat ${at(plan, cronName)}) | crontab -`,
-  ]
+  return [...install(plan), fillIn(plan), cronInstallation(plan)]
 }
 
-function systemdSteps(plan: InitPlan): string[] {
-  const {isRoot, user} = plan
+async function systemdSteps(plan: InitPlan): Promise<string[]> {
+  const {isRoot, user, folder} = plan
   const sudo = isRoot ? '' : 'sudo '
   const folders = localFolders(plan).map(shellWord)
   const owner = isRoot ? ` -o ${user}` : ''
+  const makeUser = `id ${user} >/dev/null 2>&1 || useradd --system --no-create-home --home-dir ${shellWord(folder)} ${user}`
   return [
-    `npm install --global dbbak@${plan.version}`,
+    ...install(plan),
+    ...(isRoot ? await unreachablePrograms(plan) : []),
     fillIn(plan),
-    ...(isRoot
-      ? [`useradd --system --no-create-home ${user}`, `chown ${user} ${at(plan, 'dbbak.config.yaml')}`]
-      : []),
+    ...(isRoot ? [makeUser, `chown ${user} ${at(plan, configName)}`] : []),
     ...(folders.length > 0 ? [`install -d -m 700${owner} ${folders.join(' ')}`] : []),
     `${sudo}install -m 644 ${at(plan, serviceName)} ${at(plan, timerName)} /etc/systemd/system/`,
     `${sudo}systemctl daemon-reload`,
     `${sudo}systemctl enable --now ${timerName}`,
     `${sudo}systemctl start ${serviceName}   # a backup now; then: journalctl -u ${serviceName}`,
+  ]
+}
+
+/** Root's own Node.js is no use to the user of the service. */
+async function unreachablePrograms({nodeFolder, program, user}: InitPlan): Promise<string[]> {
+  const closed = (await closedFolder(nodeFolder)) ?? (await closedFolder(program))
+  if (closed === undefined) return []
+  return [
+    `Install Node.js and dbbak where the user ${user} can run them, for example below /usr/local: it cannot get into ${closed}. Then run dbbak init again.`,
   ]
 }
 

@@ -26,6 +26,9 @@ export interface InitPlan {
   isRoot: boolean
   /** Where this machine's Node.js is; schedulers start programs with hardly any PATH. */
   nodeFolder: string
+  /** Where dbbak itself is, or is once it is installed; absolute. */
+  program: string
+  isInstalled: boolean
 }
 
 /** A file that init writes. */

@@ -1,9 +1,8 @@
 import {homedir} from 'node:os'
-import {resolve} from 'node:path'
-import {parseDestination} from '../../storage/open-provider.js'
-import {pathOf, scheduledCommand} from './cron-file.js'
+import {pathOf, scheduledOptions} from './cron-file.js'
 import {environmentName} from './environment-text.js'
 import type {InitPlan, PlannedFile} from './plan.js'
+import {localFolders} from './refusals.js'
 
 export const serviceName = 'dbbak-backup.service'
 export const timerName = 'dbbak-backup.timer'
@@ -15,23 +14,20 @@ export function systemdFiles(plan: InitPlan): PlannedFile[] {
   ]
 }
 
-/** The folders that backups go to; a service that may write nowhere else has to be told. */
-export function localFolders({destinations, folder}: InitPlan): string[] {
-  return destinations.flatMap((destination) => {
-    const parsed = parseDestination(destination)
-    return parsed.kind === 'local' ? [resolve(folder, parsed.path)] : []
-  })
-}
-
 function serviceText(plan: InitPlan): string {
-  const {folder, user, nodeFolder} = plan
+  const {folder, user, nodeFolder, program, isRoot} = plan
   const writable = localFolders(plan)
-  const seesHome = [folder, nodeFolder, ...writable].some(isHome)
+  const used = [folder, nodeFolder, program, ...writable]
+  // Somebody's own service finds what is in their home, such as .pgpass and .aws; it cannot write there.
+  const seesHome = !isRoot || used.some(isHome)
   return `[Unit]
 Description=dbbak: back the database up, verify the backup, remove old ones
 Documentation=https://www.npmjs.com/package/dbbak
 Wants=network-online.target
 After=network-online.target
+RequiresMountsFor=${[folder, ...writable].map(quoted).join(' ')}
+# Who hears of a run that failed: the channels under "notifications" in the config file, or a unit of yours:
+# OnFailure=alarm@%n.service
 
 [Service]
 Type=oneshot
@@ -39,11 +35,13 @@ User=${value(user)}
 WorkingDirectory=${value(folder)}
 EnvironmentFile=${value(`${folder}/${environmentName}`)}
 Environment=${quoted(`PATH=${pathOf(nodeFolder)}`)}
-Environment=HOME=/var/cache/dbbak DBBAK_CACHE_DIR=/var/cache/dbbak
+# .pgpass, .pg_service.conf and .aws are looked for in ${isRoot ? folder : `the home folder of ${user}`}; ${environmentName} can name others by
+# PGPASSFILE, PGSERVICEFILE and AWS_SHARED_CREDENTIALS_FILE.
+${isRoot ? `Environment=${quoted(`HOME=${folder}`)}\n` : ''}Environment=DBBAK_CACHE_DIR=/var/cache/dbbak
 CacheDirectory=dbbak
 CacheDirectoryMode=0700
 UMask=0077
-ExecStart=/usr/bin/env ${scheduledCommand}
+ExecStart=${quoted(program)} ${scheduledOptions}
 TimeoutStartSec=6h
 Nice=10
 IOSchedulingClass=idle
@@ -51,7 +49,7 @@ IOSchedulingClass=idle
 # It reads the whole system, and writes its backups, its cache and temporary files of its own.
 ProtectSystem=strict
 ${writable.map((path) => `ReadWritePaths=${quoted(path)}\n`).join('')}ProtectHome=${seesHome ? 'read-only' : 'yes'}
-PrivateTmp=yes
+PrivateTmp=${used.some(isTemporary) ? 'no' : 'yes'}
 PrivateDevices=yes
 NoNewPrivileges=yes
 CapabilityBoundingSet=
@@ -95,6 +93,9 @@ WantedBy=timers.target
 
 const isHome = (path: string): boolean =>
   ['/home/', '/root/', '/run/user/', `${homedir()}/`].some((home) => `${path}/`.startsWith(home))
+
+const isTemporary = (path: string): boolean =>
+  ['/tmp/', '/var/tmp/'].some((folder) => path.startsWith(folder))
 
 /** In unit files % begins a specifier. */
 const value = (text: string): string => text.replaceAll('%', '%%')

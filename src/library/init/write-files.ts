@@ -1,5 +1,5 @@
 import {randomBytes} from 'node:crypto'
-import {chmod, link, mkdir, open, readFile, rename, rm} from 'node:fs/promises'
+import {chmod, link, lstat, mkdir, open, readFile, realpath, rename, rm, stat} from 'node:fs/promises'
 import {basename, dirname, join} from 'node:path'
 import {DbbakError, messageOf, systemCode} from '../../support/errors.js'
 import {shellWord} from '../../support/shell.js'
@@ -10,6 +10,8 @@ export interface WrittenFile {
   path: string
   /** `kept`: it has other content, and stays as it is. */
   status: 'written' | 'unchanged' | 'kept'
+  /** Of a file of secrets that others could read: `closed` to them now, or `open` where that could not be done. */
+  access?: 'closed' | 'open'
 }
 
 export interface WriteOptions {
@@ -17,10 +19,13 @@ export interface WriteOptions {
   force: boolean
   /** Asked for each file with other content; without it all of them are refused before anything is written. */
   mayReplace?: ((path: string) => Promise<boolean>) | undefined
+  /** The last question, once it is known what will be written; throws for a no. */
+  confirm?: ((paths: string[]) => Promise<void>) | undefined
 }
 
 /**
- * Writes files, each in one step: whatever happens, a file is as it was or whole.
+ * Writes files, each in one step: whatever happens, a file is as it was or whole. All is asked before anything is
+ * written.
  * @throws DbbakError CONFIRMATION_REQUIRED before anything is written, where a file is in the way
  */
 export async function writeFiles(
@@ -30,12 +35,14 @@ export async function writeFiles(
 ): Promise<WrittenFile[]> {
   const plans = await Promise.all(files.map((file) => plan(folder, file)))
   if (!options.force && !options.mayReplace) refuseOthers(plans)
+  const decided: (Plan & {status: WrittenFile['status']})[] = []
+  for (const each of plans) decided.push({...each, status: await statusOf(each, options)})
+  const toWrite = decided.filter(({status}) => status === 'written')
+  await options.confirm?.(toWrite.map(({path}) => path))
   const written: WrittenFile[] = []
-  for (const {file, path, state} of plans) {
-    const keep = state === 'other' && !(await mayReplace(file, path, options))
-    if (state === 'same') await hold(path, file)
-    if (state === 'new' || (state === 'other' && !keep)) await write(path, file, state === 'other')
-    written.push({path, status: keep ? 'kept' : state === 'same' ? 'unchanged' : 'written'})
+  for (const {file, path, target, status, state} of decided) {
+    if (status === 'written') await write(target, file, state === 'other')
+    written.push({path, status, ...(status === 'written' ? {} : await closed(target, file))})
   }
   return written
 }
@@ -43,17 +50,40 @@ export async function writeFiles(
 interface Plan {
   file: PlannedFile
   path: string
+  /** What a link at the path leads to, else the path. */
+  target: string
   state: 'new' | 'same' | 'other'
 }
 
 async function plan(folder: string, file: PlannedFile): Promise<Plan> {
   const path = join(folder, file.path)
+  const target = await linkTarget(path)
   try {
-    return {file, path, state: (await readFile(path, 'utf8')) === file.text ? 'same' : 'other'}
+    const state = (await readFile(target, 'utf8')) === file.text ? 'same' : 'other'
+    return {file, path, target, state}
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return {file, path, state: 'new'}
+    if (systemCode(error) === 'ENOENT') return {file, path, target, state: 'new'}
     throw cannotWrite(path, error)
   }
+}
+
+async function linkTarget(path: string): Promise<string> {
+  const found = await lstat(path).catch(() => undefined)
+  if (!found?.isSymbolicLink()) return path
+  return realpath(path).catch((cause: unknown) => {
+    throw new DbbakError(
+      'CONFIRMATION_REQUIRED',
+      `${path} is a link that leads nowhere; nothing was written.`,
+      {cause, suggestions: [`See where it leads: ls -l ${shellWord(path)}`]},
+    )
+  })
+}
+
+async function statusOf({file, path, state}: Plan, options: WriteOptions): Promise<WrittenFile['status']> {
+  if (state === 'same') return 'unchanged'
+  if (state === 'new') return 'written'
+  if (file.isTheUsers) return 'kept'
+  return options.force || (await options.mayReplace?.(path)) === true ? 'written' : 'kept'
 }
 
 function refuseOthers(plans: Plan[]): void {
@@ -72,14 +102,13 @@ function refuseOthers(plans: Plan[]): void {
   )
 }
 
-async function mayReplace(file: PlannedFile, path: string, options: WriteOptions): Promise<boolean> {
-  if (file.isTheUsers) return false
-  return options.force || (await options.mayReplace?.(path)) === true
-}
-
 /** A file of secrets that others could read is closed to them, whoever wrote it. */
-async function hold(path: string, {mode}: PlannedFile): Promise<void> {
-  if (mode === 0o600) await chmod(path, mode).catch(() => undefined) // somebody else's: what it says is no secret
+async function closed(path: string, {mode}: PlannedFile): Promise<Pick<WrittenFile, 'access'>> {
+  if (mode !== 0o600 || ((await stat(path)).mode & 0o077) === 0) return {}
+  return chmod(path, mode).then(
+    () => ({access: 'closed' as const}),
+    () => ({access: 'open' as const}), // somebody else's
+  )
 }
 
 /** A file that appeared in the meantime is not replaced unless it was to be. */
