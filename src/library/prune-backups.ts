@@ -60,6 +60,11 @@ interface Whose {
   called?: string
 }
 
+interface Request extends PruneRequest, Whose {
+  /** The destinations were named by the user, who may have mistyped one. Where backups are to go, the first makes the folder. */
+  isNamed: boolean
+}
+
 async function prune(
   options: PruneOptions,
   findWhose: (context: Context) => Promise<Whose> | Whose,
@@ -77,7 +82,8 @@ async function prune(
       const opened = await openStores(context, places)
       return usingStores(opened, () => {
         const stores = [...new Map(opened.map((store) => [store.describe(), store])).values()]
-        return pruneAt(stores, {policy, ...whose}, options, context)
+        const isNamed = from.length > 0
+        return pruneAt(stores, {policy, isNamed, ...whose}, options, context)
       })
     })
   })
@@ -96,7 +102,7 @@ async function chosenOnes(options: PruneOptions, context: Context): Promise<Whos
 
 async function pruneAt(
   stores: StorageProvider[],
-  request: PruneRequest & Whose,
+  request: Request,
   options: PruneOptions,
   context: Context,
 ): Promise<PruneResult> {
@@ -127,7 +133,7 @@ type Plans = Map<StorageProvider, PrunePlan>
 /** A destination that cannot be read does not keep the others from being pruned. @throws DbbakError where it is the only one */
 async function planAll(
   stores: StorageProvider[],
-  request: PruneRequest,
+  request: Request,
   context: Context,
   result: PruneResult,
 ): Promise<Plans> {
@@ -135,6 +141,7 @@ async function planAll(
   for (const store of stores) {
     try {
       context.signal.throwIfAborted()
+      if (request.isNamed) await refuseMissing(store)
       const cache = catalogCache(context, store)
       plans.set(store, await planPrune(store, request, context.clock.now(), cache, context.signal))
     } catch (error) {
@@ -145,6 +152,13 @@ async function planAll(
     }
   }
   return plans
+}
+
+async function refuseMissing(store: StorageProvider): Promise<void> {
+  if ((await store.isThere?.()) !== false) return
+  throw new DbbakError('DESTINATION_NOT_FOUND', `There is no folder ${store.describe()}.`, {
+    suggestions: ['Check the path given with --from.', 'See where backups go: dbbak doctor'],
+  })
 }
 
 function refuseUnknown(name: string, plans: Plans): void {
@@ -244,11 +258,30 @@ function isSafe(error: unknown, document: BackupResult): unknown {
 /** What was done until it ended is told with it. */
 function withDocument(error: unknown, document: PruneResult): unknown {
   if (!(error instanceof DbbakError)) return error
-  const {code, message, suggestions, exitCode, cause} = error
-  return new DbbakError(code, message, {cause, suggestions, details: {...error.details, document}}).during(
-    exitCode,
-  )
+  const {code, message, exitCode, cause} = error
+  const suggestions = [...error.suggestions, 'See what is still to be removed: dbbak prune --dry-run']
+  return new DbbakError(code, `${message} ${goneUntilThen(document)}`, {
+    cause,
+    suggestions,
+    details: {...error.details, document},
+  }).during(exitCode)
 }
+
+const shownGone = 10
+
+/** "3 backups had been removed by then: a, b, c." */
+function goneUntilThen({removed, leftovers}: PruneResult): string {
+  const names = [...removed, ...leftovers].map(({name}) => name)
+  if (names.length === 0) return 'Nothing had been removed by then.'
+  const more = names.length > shownGone ? `, and ${names.length - shownGone} more` : ''
+  const what = [
+    ...(removed.length > 0 ? [countOf(removed.length, 'backup')] : []),
+    ...(leftovers.length > 0 ? [countOf(leftovers.length, 'leftover')] : []),
+  ]
+  return `${what.join(' and ')} had been removed by then: ${names.slice(0, shownGone).join(', ')}${more}.`
+}
+
+const countOf = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`
 
 const shownFailures = 3
 

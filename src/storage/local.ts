@@ -180,6 +180,10 @@ export class LocalStorage implements StorageProvider {
     })
   }
 
+  isThere(): Promise<boolean> {
+    return this.reading(() => exists(this.root))
+  }
+
   freeBytes(): Promise<number | undefined> {
     return freeBytesAt(this.root)
   }

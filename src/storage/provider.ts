@@ -110,6 +110,8 @@ export interface StorageProvider {
   fileFor?(key: string): Promise<string | undefined>
   /** Asked before anything is removed, where the destination may hold on to it. */
   protection?(): Promise<Protection>
+  /** Whether there is such a place at all, where the first put would make it. */
+  isThere?(): Promise<boolean>
   /** Bytes that can still be stored, where the destination can know it. */
   freeBytes?(): Promise<number | undefined>
 }

@@ -172,6 +172,20 @@ describe('dbbak prune', () => {
     expect(all.error).toMatchObject({code: 'DESTINATION_NOT_A_FOLDER', exitCode: 8})
   })
 
+  test('a folder that is not there is refused when it is named, and may still come where backups go', async () => {
+    const {error} = await failing(['prune', '--from', './bakcups', '--force'], run(), {
+      exitCode: 8,
+      code: 'DESTINATION_NOT_FOUND',
+    })
+    expect(error.message).toContain(join(cwd, 'bakcups'))
+    expect(await dbbakJson(['prune', '--force'], run())).toMatchObject({removed: [], failed: []})
+    await keep([1, 40])
+    const places = ['./bakcups', './backups'].flatMap((place) => ['--from', place])
+    const {removed, failed} = await dbbakJson(['prune', '--force', ...places], run(), 8)
+    expect(removed).toHaveLength(1)
+    expect(failed).toMatchObject([{error: {code: 'DESTINATION_NOT_FOUND'}}])
+  })
+
   test('one database’s backups leave the others’ alone', async () => {
     await keep([1, 40])
     await keep([1, 40], {database: 'blog'})
@@ -209,12 +223,18 @@ describe('dbbak prune', () => {
     const {exitCode, stdout} = await started.ended
     const {error, removed} = JSON.parse(stdout)
     // It may have been faster.
-    if (exitCode !== 0)
+    if (exitCode !== 0) {
       expect({exitCode, code: error.code, some: removed.length > 0}).toEqual({
         exitCode: 130,
         code: 'INTERRUPTED',
         some: true,
       })
+      const names = removed.map(({name}: {name: string}) => name)
+      expect(names).toEqual([...names].sort().reverse())
+      expect(error.message).toContain(
+        `${names.length} backup${names.length === 1 ? '' : 's'} had been removed by then: ${names[0]}`,
+      )
+    }
     expect((await backupsAt(backups)).broken).toEqual([])
   }, 60_000)
 })

@@ -449,6 +449,8 @@ describe('what goes wrong', () => {
     })
     const plan = await planPrune(at, {policy: policyOf({keepDays: 30})}, later)
     await expect(carryOut(at, plan, result, {events: {}, signal: stop.signal})).rejects.toThrow('stop')
+    const names = result.removed.map(({name}) => name)
+    expect(names).toEqual([...names].sort().reverse())
     expect(result.removed.length).toBeLessThanOrEqual(8)
     expect(result.removed.length).toBeGreaterThan(0)
     expect((await backupsAt(memory)).broken).toEqual([])

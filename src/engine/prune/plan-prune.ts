@@ -190,7 +190,7 @@ function tell({destination, objects}: PrunePlan, entry: CatalogEntry, reasons: s
   return {id, name: entry.archive, destination, database: database.name, kind, snapshotAt, bytes, reasons}
 }
 
-function newestFirst(one: PrunedBackup, other: PrunedBackup): number {
+export function newestFirst(one: PrunedBackup, other: PrunedBackup): number {
   const difference = Date.parse(other.snapshotAt) - Date.parse(one.snapshotAt)
   return difference === 0 ? (one.name < other.name ? 1 : -1) : difference
 }

@@ -5,8 +5,8 @@ import {forEach} from '../catalog.js'
 import {activity, type Events} from '../events.js'
 import {globalsName, manifestEnding, manifestName, verificationName} from '../naming.js'
 import type {LeftoverGroup} from './leftovers.js'
-import type {PruneScope, PrunePlan, Removal} from './plan-prune.js'
-import type {PrunedLeftover, PruneResult} from './prune-result.js'
+import {newestFirst, type PrunePlan, type PruneScope, type Removal} from './plan-prune.js'
+import type {PrunedBackup, PrunedLeftover, PruneResult} from './prune-result.js'
 
 export interface PruneDeps {
   events: Events
@@ -65,12 +65,14 @@ export async function carryOut(
       () => run.failing(),
     )
   await run.sweep()
-  result.kept.sort(
-    (one, other) =>
-      result.from.indexOf(one.destination) - result.from.indexOf(other.destination) ||
-      Date.parse(other.snapshotAt) - Date.parse(one.snapshotAt),
-  )
+  for (const list of [result.kept, result.removed]) list.sort(newestFirstIn(result.from))
   deps.signal.throwIfAborted()
+}
+
+/** Several were at work at a time: they ended in any order. */
+function newestFirstIn(from: string[]): (one: PrunedBackup, other: PrunedBackup) => number {
+  return (one, other) =>
+    from.indexOf(one.destination) - from.indexOf(other.destination) || newestFirst(one, other)
 }
 
 function begin(plan: PrunePlan, result: PruneResult): void {

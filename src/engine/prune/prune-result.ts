@@ -65,6 +65,7 @@ export interface PruneResult {
   from: string[]
   /** Newest first, at each destination. */
   kept: PrunedBackup[]
+  /** Newest first, at each destination. */
   removed: PrunedBackup[]
   leftovers: PrunedLeftover[]
   problems: PruneProblem[]
