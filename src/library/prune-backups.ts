@@ -3,6 +3,7 @@ import type {Manifest} from '../engine/manifest.js'
 import {planPrune, type PrunePlan, type PruneRequest} from '../engine/prune/plan-prune.js'
 import {carryOut, describePlan} from '../engine/prune/prune-backups.js'
 import {emptyResult, type PruneResult} from '../engine/prune/prune-result.js'
+import {databaseKey} from '../engine/whose.js'
 import type {StorageProvider} from '../storage/provider.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
 import {shellWord} from '../support/shell.js'
@@ -89,7 +90,7 @@ async function prune(
   })
 }
 
-/** One of the config file's databases is told by its name and where it is; others by the name alone. */
+/** One of the config file's databases is told by its name and where it lay last; others by the name alone. */
 async function chosenOnes(options: PruneOptions, context: Context): Promise<Whose> {
   const {database, of} = options
   if (database !== undefined) {
@@ -218,11 +219,8 @@ export async function pruneAfterBackup<Taken extends BackupResult>(
   taken: Taken,
   options: RunOptions & RetentionOptions,
 ): Promise<Taken & {prune: PruneResult}> {
-  const {name, systemIdentifier, host, port} = taken.backup.database
-  const isSame = (other: Manifest['database']) =>
-    other.name === name &&
-    other.systemIdentifier === systemIdentifier &&
-    (systemIdentifier !== null || (other.host === host && other.port === port))
+  const key = databaseKey(taken.backup.database)
+  const isSame = (other: Manifest['database']) => databaseKey(other) === key
   const stored = taken.destinations.filter(({status}) => status === 'stored')
   let result: PruneResult
   try {

@@ -174,6 +174,17 @@ describe('what is nobody’s business of a policy', () => {
     expect(leftovers.map(({name}) => name)).toEqual(['shop_2026-01-01T00-00-00-000Z.dump.zst'])
   })
 
+  test('of several servers that were at one address each keeps its own; one that has moved on is not meant', async () => {
+    const at = (systemIdentifier: string, host: string, days: number) =>
+      store(memory, {at: daysAgo(days), systemIdentifier, host})
+    const production = [await at('1', 'db.internal', 40), await at('1', 'localhost', 50)]
+    const former = [await at('2', 'localhost', 60), await at('2', 'localhost', 70)]
+    const rebuilt = [await at('3', 'localhost', 45), await at('3', 'localhost', 46)]
+    const {removed} = await prune(memory, {keepLast: 1}, {only: ({host}) => host === 'localhost'})
+    expect(removed.map(({name}) => name)).toEqual([rebuilt[1], former[1]])
+    expect((await backupsAt(memory)).whole).toEqual([...production, former[0], rebuilt[0]].sort())
+  })
+
   test('what a run left under a name that two databases share is of neither', async () => {
     await store(memory, {at: daysAgo(1), database: 'shop', systemIdentifier: '1'})
     await store(memory, {at: daysAgo(2), database: 'shop', systemIdentifier: '2', host: 'other'})

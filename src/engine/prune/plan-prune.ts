@@ -17,8 +17,9 @@ import type {LockedObject, PrunedBackup, PruneProblem, PruneWarning} from './pru
 export interface PruneRequest {
   policy: RetentionPolicy
   /**
-   * Only the databases of which it is true for one backup at least, and what their runs left; undefined is everything.
-   * A database is one by its name and system identifier, wherever it lay when a backup was taken.
+   * Only the databases of which it is true, as their newest backup tells of them, and what their runs left; undefined is
+   * everything. A database is one by its name and system identifier: where several have lain at one address, each has
+   * the rules to itself, and one that was there once and has moved on is not meant.
    */
   only?: ((database: Manifest['database']) => boolean) | undefined
 }
@@ -82,8 +83,7 @@ export async function planPrune(
   const destination = store.describe()
   const scopes = [...Map.groupBy(backups, ({entry}) => databaseKey(entry.manifest.database)).values()]
   const {only} = request
-  const isMeant = (ones: Verified[]) =>
-    only === undefined || ones.some(({entry}) => only(entry.manifest.database))
+  const isMeant = (ones: Verified[]) => only === undefined || only(lastSeen(ones))
   const plan: PrunePlan = {
     destination,
     kept: [],
@@ -101,6 +101,12 @@ export async function planPrune(
   plan.kept.sort(newestFirst)
   plan.removals.sort(({told: one}, {told: other}) => newestFirst(one, other))
   return plan
+}
+
+/** What a database was called and where it lay when it was last backed up. */
+function lastSeen(backups: Verified[]): Manifest['database'] {
+  const {entry} = backups.find((one) => one.entry.manifest.kind === 'backup') ?? backups[0]!
+  return entry.manifest.database
 }
 
 /** A backup with its newest verification result, if there is one. */
