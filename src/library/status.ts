@@ -104,7 +104,7 @@ async function lookAt(
     options.askDatabase === false ? [] : askServer(context),
   ])
   const now = context.clock.now()
-  const {databases, findings} = judge(states, options.databases ?? [], limits, now)
+  const {databases, findings} = judge(states, {limits, names: options.databases}, now)
   const result: StatusResult = {
     healthy: true,
     findings: worstFirst([...findings, ...ofServer]).map(withoutSecrets),

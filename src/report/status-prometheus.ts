@@ -34,13 +34,11 @@ function metricsOf(source: MetricsSource): Metric[] {
   return [...databaseMetrics(source), ...overallMetrics(source)]
 }
 
-/** Of a database that has moved the former server's series would be an alarm for ever. */
 function databaseMetrics({databases}: MetricsSource): Metric[] {
-  const shown = databases.filter(({hasMoved}) => !hasMoved)
   const perDatabase = (name: string, help: string, measure: (one: DatabaseStatus) => number | null) => ({
     name: `dbbak_${name}`,
     help,
-    samples: shown.flatMap((one) => {
+    samples: databases.flatMap((one) => {
       const value = measure(one)
       return value === null ? [] : [{labels: labelsOf(one), value}]
     }),
@@ -68,6 +66,16 @@ function databaseMetrics({databases}: MetricsSource): Metric[] {
     ),
     perDatabase('backups', 'Complete backups that there are.', ({count}) => count),
     perDatabase('backups_size_bytes', 'Size of all complete backups.', ({totalBytes}) => totalBytes),
+    perDatabase(
+      'backup_age_limit_seconds',
+      'How old the newest backup of this database may be.',
+      ({limits}) => limits.maxAgeSeconds,
+    ),
+    perDatabase(
+      'backup_verified_age_limit_seconds',
+      'How old the newest backup of this database that passed a restore test may be.',
+      ({limits}) => limits.maxVerifiedAgeSeconds,
+    ),
   ]
 }
 
@@ -105,11 +113,21 @@ function overallMetrics({findings, destinations, limits, healthy, at}: MetricsSo
   ]
 }
 
-/** The server too: two may have databases of one name, and no series may be there twice. */
-const labelsOf = ({name, destination, systemIdentifier}: DatabaseStatus): Record<string, string> => ({
+/**
+ * The server too: two may have databases of one name, and no series may be there twice. A server that does not tell its
+ * system identifier is known by its address.
+ */
+const labelsOf = ({
+  name,
+  destination,
+  systemIdentifier,
+  host,
+  port,
+}: DatabaseStatus): Record<string, string> => ({
   database: name,
   destination,
   system_identifier: systemIdentifier ?? '',
+  server: systemIdentifier === null && host !== null ? `${host}:${port}` : '',
 })
 
 const secondsOf = (time: string): number => Date.parse(time) / 1000

@@ -1,7 +1,11 @@
 import {beforeEach, describe, expect, test} from '@jest/globals'
+import {Readable} from 'node:stream'
 import type {StatusFinding} from '../../src/engine/status/finding.js'
 import {judge, type Judgement} from '../../src/engine/status/judge.js'
+import type {Manifest} from '../../src/engine/manifest.js'
+import {defaultPolicy} from '../../src/engine/retention/policy.js'
 import {lookAtDestination} from '../../src/engine/status/look-at-destination.js'
+import type {Question} from '../../src/engine/status/question.js'
 import {DbbakError} from '../../src/support/errors.js'
 import {manifestAt, TimedStorage, type BackupShape} from './status-store.js'
 
@@ -34,11 +38,16 @@ async function putDays(count: number, shape: (daysAgo: number) => BackupShape = 
   for (let daysAgo = count; daysAgo >= 1; daysAgo--) await put(daysAgo, shape(daysAgo))
 }
 
-async function look(names: string[] = [], stores = [store], changed = {}): Promise<Judgement> {
+async function look(
+  names: string[] = [],
+  stores = [store],
+  changed = {},
+  more: Partial<Question> = {},
+): Promise<Judgement> {
   const states = await Promise.all(
     stores.map((one) => lookAtDestination(one, undefined, new AbortController().signal)),
   )
-  return judge(states, names, {...limits, ...changed}, clock.now())
+  return judge(states, {names, limits: {...limits, ...changed}, ...more}, clock.now())
 }
 
 const told = ({findings}: Judgement) => findings.map(({code, severity}) => `${severity} ${code}`)
@@ -97,6 +106,21 @@ describe('age', () => {
     const judgement = await look()
     expect(told(judgement)).toContain('error NEVER_VERIFIED')
     expect(only(judgement, 'NEVER_VERIFIED').message).toMatch(/^None of the 3 backups has passed/)
+  })
+
+  test('of backups that retention removes before they are old enough is an error all the same', async () => {
+    const policy = (keep: object) => ({policy: {...defaultPolicy, ...keep}})
+    for (const daysAgo of [2, 1, 0]) await put(daysAgo, {}, 'none')
+    const judged = async (keep: object) => only(await look([], [store], {}, policy(keep)), 'NEVER_VERIFIED')
+    expect(await judged({keepDays: 3})).toMatchObject({
+      severity: 'error',
+      message:
+        'None of the 3 backups has passed a restore test, and retention removes them before any of them is older: nobody knows whether they can be restored.',
+      suggestion: 'dbbak verify shop_2026-03-17T02-00-00-000Z.dump.zst --level restore --from memory',
+    })
+    expect(await judged({keepDays: 4})).toMatchObject({severity: 'warning'})
+    expect(await judged({keepDays: 0, keepLast: 3})).toMatchObject({severity: 'error'})
+    expect(await judged({keepDays: 0, keepDaily: 7})).toMatchObject({severity: 'warning'})
   })
 
   test('of a single backup is worded for one', async () => {
@@ -171,6 +195,13 @@ describe('verification', () => {
     expect(told(await look())).toEqual(['warning VERIFICATION_FAILED'])
   })
 
+  test('that all of them failed leaves none to rely on', async () => {
+    for (const daysAgo of [2, 1, 0]) await put(daysAgo, {}, 'failed')
+    const judgement = await look()
+    expect(told(judgement)).toEqual(['warning NEVER_VERIFIED', 'error VERIFICATION_FAILED'])
+    expect(judgement.findings[1].message).toMatch(/^All 3 backups failed verification/)
+  })
+
   test('that could not run is a warning, and no backup is verified by it', async () => {
     await store.putVerification(await put(0, {}, 'none'), 'could-not-run')
     expect(told(await look())).toEqual(['warning NEVER_VERIFIED', 'warning VERIFICATION_COULD_NOT_RUN'])
@@ -229,12 +260,14 @@ describe('sizes and rows', () => {
     expect(told(await look())).toEqual([])
   })
 
-  test('of other formats and compressions are not compared', async () => {
+  test.each([
+    ['level', {compression: {algorithm: 'zstd', level: 19, by: 'dbbak'}}],
+    ['method', {compression: {algorithm: 'lz4', level: 3, by: 'dbbak'}}],
+    ['compressing program', {compression: {algorithm: 'zstd', level: 3, by: 'pg_dump'}}],
+    ['format', {format: 'plain'}],
+  ] as [string, Partial<Manifest>][])('of another %s are not compared', async (_, changes) => {
     await putDays(20)
-    await put(0, {
-      bytes: 9_000_000,
-      changes: {compression: {algorithm: 'zstd', level: 19, by: 'dbbak'}},
-    })
+    await put(0, {bytes: 9_000_000, changes})
     expect(told(await look())).toEqual([])
   })
 
@@ -334,6 +367,44 @@ describe('tables', () => {
     expect(told(await look())).toEqual([])
   })
 
+  describe('whose names differ in digits only', () => {
+    const day = (daysAgo: number) =>
+      new Date(now - daysAgo * dayMs).toISOString().slice(0, 10).replaceAll('-', '_')
+    /** As they are so many days ago: those of seven days. */
+    const logs = (daysAgo: number, nameOf: (daysAgo: number) => string) =>
+      Object.fromEntries(Array.from({length: 7}, (_, index) => [nameOf(daysAgo + index), 900 + 37 * index]))
+
+    test.each([
+      ['dates', (daysAgo: number) => `log_${day(daysAgo)}`],
+      ['dates without a sign between', (daysAgo: number) => `log${day(daysAgo).replaceAll('_', '')}`],
+      ['dates, the day first', (daysAgo: number) => `log_${day(daysAgo).split('_').reverse().join('_')}`],
+      ['numbers', (daysAgo: number) => `log_${500 - daysAgo}`],
+    ])('rotate (%s): no loss as one goes each day, but all of them', async (_, nameOf) => {
+      await putDays(10, (daysAgo) => ({tables: {...tables, ...logs(daysAgo, nameOf)}}))
+      await put(0, {tables: {...tables, ...logs(0, nameOf)}})
+      expect(told(await look())).toEqual([])
+      store = new TimedStorage(clock)
+      await putDays(10, (daysAgo) => ({tables: {...tables, ...logs(daysAgo, nameOf)}}))
+      await put(0, {tables})
+      expect(only(await look(), 'TABLE_VANISHED').message).toMatch(/ 7 tables are no longer there/)
+    })
+
+    test('do not where one goes from their midst, nor where they are always the same', async () => {
+      const dated = {log_2026_01: 500, log_2026_02: 600, log_2026_03: 700}
+      await putDays(10, () => ({tables: {...tables, ...dated}}))
+      await put(0, {tables: {...tables, log_2026_01: 500, log_2026_03: 700}})
+      expect(told(await look())).toEqual(['error TABLE_VANISHED'])
+      store = new TimedStorage(clock)
+      await putDays(10, () => ({tables: {...tables, shard_1: 500, shard_2: 600}}))
+      await put(0, {tables: {...tables, shard_2: 600}})
+      expect(told(await look())).toEqual(['error TABLE_VANISHED'])
+      store = new TimedStorage(clock)
+      await putDays(10, () => ({tables: {...tables, ...dated}}))
+      await put(0, {tables: {...tables, log_2026_02: 600, log_2026_03: 700}})
+      expect(told(await look())).toEqual([])
+    })
+  })
+
   test('many are told in one sentence', async () => {
     const many = Object.fromEntries(Array.from({length: 40}, (_, index) => [`t${index}`, 1000 + index]))
     await putDays(10, () => ({tables: {...many, rest: 900_000}}))
@@ -398,6 +469,37 @@ describe('what is not as it should be at a destination', () => {
     expect(told(await look())).toEqual(['warning BACKUP_DAMAGED'])
   })
 
+  test('is a database all of whose backups are damaged, however new those of others are', async () => {
+    for (const daysAgo of [3, 2]) store.truncate(await put(daysAgo, {database: 'blog'}))
+    await put(0)
+    const judgement = await look()
+    expect(told(judgement)).toEqual(['error BACKUP_DAMAGED'])
+    expect(judgement.findings[0]).toMatchObject({
+      database: 'blog',
+      message: expect.stringMatching(/^There is no good backup called blog: .*2 .*|blog_/),
+      otherwise: expect.stringContaining('dbbak status --ignore blog'),
+    })
+    expect(told(await look([], [store], {}, {ignored: ['blog']}))).toEqual([])
+    expect(told(await look(['shop']))).toEqual([])
+  })
+
+  test('is not a damaged safety backup', async () => {
+    await put(0)
+    const manifest = manifestAt(now - dayMs, {database: 'shop-safety', changes: {kind: 'safety'}})
+    await store.putBackup(manifest)
+    store.truncate(manifest)
+    expect(told(await look())).toEqual(['warning BACKUP_DAMAGED'])
+  })
+
+  test('is nothing that another destination below it holds', async () => {
+    await put(0)
+    const below = manifestAt(now - 2 * dayMs)
+    for (const name of [below.files[0].path, `${below.files[0].path}.metadata.json`])
+      await store.put(`logs/${name}`, Readable.from(['x']))
+    store.unfinished = [{key: 'logs/upload-1', size: 5, modifiedAt: new Date(now - 2 * dayMs)}]
+    expect(told(await look())).toEqual([])
+  })
+
   test('is a damaged backup of another database, which does not hide behind a newer one of this', async () => {
     await put(1, {database: 'blog'})
     const broken = await put(0.5, {database: 'blog'})
@@ -420,7 +522,6 @@ describe('what is not as it should be at a destination', () => {
 
   test('is no file of another program', async () => {
     await put(0)
-    const {Readable} = await import('node:stream')
     await store.put('readme.txt', Readable.from(['x']))
     await store.put('other_2026-03-17.tar', Readable.from(['x']))
     expect(told(await look())).toEqual([])
@@ -539,12 +640,101 @@ describe('two servers', () => {
     ])
   })
 
-  test('of which one has taken over from the other: the former is no alarm', async () => {
+  test('of which one is backed up no more and the other since: an error until somebody says so', async () => {
     for (const daysAgo of [12, 11, 10]) await put(daysAgo)
     for (const daysAgo of [2, 1, 0]) await put(daysAgo, {systemIdentifier: '42', bytes: 900})
     const judgement = await look()
-    expect(told(judgement)).toEqual(['warning DATABASE_MOVED'])
+    expect(told(judgement)).toEqual([
+      'error BACKUP_TOO_OLD',
+      'warning DATABASE_MOVED',
+      'error VERIFIED_TOO_OLD',
+    ])
     expect(judgement.databases.map(({hasMoved}) => hasMoved)).toEqual([false, true])
+    const {suggestion, server} = only(judgement, 'DATABASE_MOVED')
+    expect(server).toBe('db.internal:5432, 7301234567890123456')
+    const [, ignored = ''] = /dbbak status --ignore (\S+)$/.exec(suggestion!) ?? []
+    const left = await look([], [store], {}, {ignored: [ignored]})
+    expect(told(left)).toEqual([])
+    expect(left.databases).toMatchObject([{systemIdentifier: '42', server: null}])
+  })
+
+  test('whose backups are interleaved are two, and one of them that stops is an error', async () => {
+    for (const daysAgo of [12, 11, 10]) await put(daysAgo)
+    for (const daysAgo of [11.5, 2, 1, 0]) await put(daysAgo, {systemIdentifier: '42', bytes: 900})
+    const judgement = await look()
+    expect(told(judgement)).toContain('error BACKUP_TOO_OLD')
+    expect(told(judgement)).not.toContain('warning DATABASE_MOVED')
+  })
+
+  test('that do not tell their system identifier are told apart by their addresses', async () => {
+    const at = (host: string) => {
+      const {database} = manifestAt(now)
+      return {changes: {database: {...database, systemIdentifier: null, host}}}
+    }
+    for (const daysAgo of [2, 1, 0]) await put(daysAgo + 0.01, at('prod'))
+    await put(3, at('staging'))
+    const judgement = await look()
+    expect(judgement.databases.map(({server, count}) => [server, count])).toEqual([
+      ['prod:5432', 3],
+      ['staging:5432', 1],
+    ])
+    expect(only(judgement, 'BACKUP_TOO_OLD')).toMatchObject({
+      database: 'shop',
+      server: 'staging:5432',
+      suggestion: expect.stringMatching(/: dbbak backup -d postgresql:\/\/staging:5432\/shop --to memory$/),
+    })
+    expect(told(await look([], [store], {}, {ignored: ['shop@staging']}))).toEqual([])
+  })
+})
+
+describe('a database that is backed up no more', () => {
+  test('is an error that says how to leave it out', async () => {
+    await put(0)
+    await put(20, {database: 'blog'})
+    const judgement = await look()
+    expect(only(judgement, 'BACKUP_TOO_OLD')).toMatchObject({
+      database: 'blog',
+      otherwise: expect.stringContaining('dbbak status --ignore blog@7301234567890123456'),
+    })
+    for (const ignored of ['blog', 'blog@db.internal:5432', 'blog@7301234567890123456']) {
+      const left = await look([], [store], {}, {ignored: [ignored]})
+      expect([told(left), left.databases.map(({name}) => name)]).toEqual([[], ['shop']])
+    }
+    expect(told(await look([], [store], {}, {ignored: ['blog@elsewhere']}))).toContain('error BACKUP_TOO_OLD')
+  })
+})
+
+describe('one of the config file’s databases', () => {
+  const known = (host: string) => ({
+    known: {
+      name: 'live',
+      databaseName: 'shop',
+      isAt: (database: Manifest['database']) => database.name === 'shop' && database.host === host,
+    },
+    commands: {destinations: ['memory']},
+  })
+
+  test('is told of by its name there, and others of the same name are not', async () => {
+    const {database} = manifestAt(now)
+    for (const daysAgo of [20, 3]) await put(daysAgo)
+    await put(0, {changes: {database: {...database, host: 'staging', systemIdentifier: '42'}}})
+    const judgement = await look([], [store], {}, known('db.internal'))
+    expect(told(judgement)).toEqual(['error BACKUP_TOO_OLD', 'warning DATABASE_MOVED'])
+    expect(judgement.findings[0]).toMatchObject({
+      database: 'live',
+      suggestion: expect.stringMatching(/: dbbak backup --database live$/),
+    })
+    expect(judgement.databases).toMatchObject([{name: 'live', databaseName: 'shop', count: 2}])
+    expect(told(await look([], [store], {}, known('staging')))).toEqual([])
+  })
+
+  test('has no backup where only another server’s database of its name has some', async () => {
+    await put(0)
+    const judgement = await look([], [store], {}, known('elsewhere'))
+    expect(judgement.findings).toMatchObject([
+      {code: 'NO_BACKUP', database: 'live', suggestion: 'Take one: dbbak backup --database live'},
+    ])
+    expect(judgement.databases).toMatchObject([{name: 'live', databaseName: 'shop', newest: null}])
   })
 })
 

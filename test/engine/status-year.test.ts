@@ -195,7 +195,7 @@ async function liveThroughYear(seed: number): Promise<Figures> {
     if (day % 14 === 0) await prune(world, day)
     world.now = new Date(begin + day * dayMs + 8 * hourMs)
     const state = await lookAtDestination(world.store, undefined, new AbortController().signal)
-    const {findings} = judge([state], [], limits, world.now)
+    const {findings} = judge([state], {limits}, world.now)
     compare(figures, {today, day, findings, plan, world})
   }
   return figures

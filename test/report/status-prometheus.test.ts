@@ -23,6 +23,7 @@ describe('the metrics of status', () => {
       database: 'shop',
       destination: 's3://backups/shop',
       system_identifier: '7301234567890123456',
+      server: '',
     }
     const metrics = read(status)
     const {newest, newestVerified, totalBytes} = status.databases[0]
@@ -72,13 +73,12 @@ describe('the metrics of status', () => {
     expect(databases('dbbak_backups')).toEqual(['none', 'uncounted'])
   })
 
-  test('tell two servers’ databases of one name apart, and forget the one that has moved', () => {
+  test('tell servers’ databases of one name apart, and none is dropped because it may have moved', () => {
     const status = sampleStatus(2)
-    const other = {...status.databases[0], systemIdentifier: null}
-    const both = read({...status, databases: [...status.databases, other]})
-    expect(valuesOf(both, 'dbbak_backups')).toHaveLength(2)
-    const moved = read({...status, databases: [...status.databases, {...other, hasMoved: true}]})
-    expect(valuesOf(moved, 'dbbak_backups')).toHaveLength(1)
+    const unknown = {...status.databases[0], systemIdentifier: null, hasMoved: true}
+    const databases = [...status.databases, unknown, {...unknown, host: 'db2.internal'}]
+    const samples = valuesOf(read({...status, databases}), 'dbbak_backups')
+    expect(samples?.map(({labels}) => labels.server)).toEqual(['', 'db.internal:5432', 'db2.internal:5432'])
   })
 
   test('tell which destinations cannot be read', () => {

@@ -52,7 +52,12 @@ export function sampleStatus(count: number, changes: Partial<StatusResult> = {})
     databases: [
       {
         name: 'shop',
+        databaseName: 'shop',
+        server: null,
         systemIdentifier: '7301234567890123456',
+        host: 'db.internal',
+        port: 5432,
+        limits: {maxAgeSeconds: 26 * 3600, maxVerifiedAgeSeconds: 8 * 86_400, maxSizeChangePercent: 50},
         destination: place.destination,
         newest,
         newestVerified,

@@ -1,7 +1,7 @@
-import {shellWord} from '../../support/shell.js'
 import {snapshotMs, type CatalogEntry} from '../catalog.js'
 import type {Manifest} from '../manifest.js'
 import {samePacking, seriesKey} from '../series.js'
+import type {Commands} from './commands.js'
 import {deviationOf, type Deviation, type Sample} from './deviation.js'
 import type {StatusFinding} from './finding.js'
 import {bytesOf, rowsOf, type BackupSeries} from './status-of-database.js'
@@ -20,12 +20,16 @@ const fewRows = 100
  * What is unusual about the newest backup's size and content.
  * @param maxChange 0.5 is 50 %
  */
-export function contentFindings({counting, destination}: BackupSeries, maxChange: number): Found[] {
+export function contentFindings(
+  {counting, database, destination}: BackupSeries,
+  maxChange: number,
+  commands: Commands,
+): Found[] {
   const [newest, ...others] = counting
   if (!newest) return []
   const before = others.filter(({manifest}) => seriesKey(manifest) === seriesKey(newest.manifest)).reverse()
   const counted = before.filter(({manifest}) => rowsOf(manifest) !== null)
-  const look = `Look at what it holds: dbbak list --from ${shellWord(destination)} --limit 5`
+  const look = `Look at what it holds: ${commands.list(destination, database.name, '--limit 5')}`
   const empty = emptyFindings(newest, counted)
   const found = [
     ...sizeFindings(

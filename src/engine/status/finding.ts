@@ -8,10 +8,10 @@ export type StatusCode =
   | 'NO_BACKUP'
   | 'BACKUP_TOO_OLD'
   | 'BACKUP_IN_FUTURE'
-  | 'ONLY_PARTS'
   | 'BACKUP_DAMAGED'
   | 'BACKUP_NOT_EVERYWHERE'
   | 'DATABASE_MOVED'
+  | 'ONLY_PARTS'
   | 'NEVER_VERIFIED'
   | 'VERIFIED_TOO_OLD'
   | 'VERIFICATION_FAILED'
@@ -37,11 +37,16 @@ export interface StatusFinding {
   code: StatusCode
   severity: Severity
   message: string
+  /** Its name in the config file, or its own. */
   database?: string
+  /** Which one, where several servers have a database of this name. */
+  server?: string
   /** Absent where it is the same at every destination. */
   destination?: string
   /** A command to run, or a change to make. */
   suggestion?: string
+  /** What to do instead, where it is no trouble: a database that is backed up no more. */
+  otherwise?: string
 }
 
 /** The worst first; of the same severity in the order in which they were found. */
@@ -54,7 +59,7 @@ export function worstFirst(findings: StatusFinding[]): StatusFinding[] {
 export function eachOnce(findings: StatusFinding[]): StatusFinding[] {
   const told = new Map<string, StatusFinding>()
   for (const finding of findings) {
-    const {destination, suggestion: _, ...what} = finding
+    const {destination, suggestion: _, otherwise: __, ...what} = finding
     const key = JSON.stringify(what)
     const before = told.get(key)
     if (!before) told.set(key, finding)

@@ -1,26 +1,29 @@
+import {databaseKey} from '../whose.js'
 import {shellWord} from '../../support/shell.js'
 import {snapshotMs} from '../catalog.js'
-import {
-  ageFindings,
-  futureFindings,
-  verdictFindings,
-  verifiedFindings,
-  type AgeLimits,
-} from './age-findings.js'
+import {ageFindings, futureFindings} from './age-findings.js'
+import {Commands} from './commands.js'
 import {contentFindings} from './content-findings.js'
 import {damageFindings, failedRunsOf, leftoverFindings} from './destination-findings.js'
 import {eachOnce, type StatusFinding} from './finding.js'
 import type {DestinationState} from './look-at-destination.js'
 import {missedRuns, type Gap} from './missed-runs.js'
 import {partFindings} from './part-findings.js'
-import {seriesOf, statusOfSeries, type BackupSeries, type DatabaseStatus} from './status-of-database.js'
+import {movedFindings, movedTo} from './moved.js'
+import {isIgnoredName, type Question} from './question.js'
+import {
+  limitsShown,
+  nameOf,
+  seriesOf,
+  statusOfSeries,
+  type BackupSeries,
+  type DatabaseStatus,
+} from './status-of-database.js'
 import {formatAge, formatTime} from '../../support/figures.js'
+import {verdictFindings, verifiedFindings} from './verification-findings.js'
 import {countOf, someOf} from './wording.js'
 
-export interface StatusLimits extends AgeLimits {
-  /** 0.5 is 50 %. */
-  maxSizeChange: number
-}
+export type {StatusLimits} from './question.js'
 
 export interface Judgement {
   databases: DatabaseStatus[]
@@ -28,98 +31,75 @@ export interface Judgement {
 }
 
 interface Place {
-  state: DestinationState & {catalog: object}
+  state: Extract<DestinationState, {catalog: object}>
+  /** All that there are, those of others too. */
   series: BackupSeries[]
+  /** Those that were asked for. */
+  mine: BackupSeries[]
 }
 
-/**
- * What is to be said of what the destinations hold.
- * @param names the databases that are asked for; empty for all
- */
-export function judge(
-  states: DestinationState[],
-  names: string[],
-  limits: StatusLimits,
-  now: Date,
-): Judgement {
+/** What is to be said of what the destinations hold. */
+export function judge(states: DestinationState[], question: Question, now: Date): Judgement {
   const unreachable = states.flatMap((state) => ('unreachable' in state ? [state.unreachable] : []))
-  const places = states.flatMap((state) =>
-    'catalog' in state ? [{state, series: seriesOf(state.catalog.backups, state.destination, now)}] : [],
-  )
-  const asked = ({name}: {name: string}) => names.length === 0 || names.includes(name)
+  const places = states.flatMap((state) => ('catalog' in state ? [placeOf(state, question, now)] : []))
+  const commands = new Commands(question)
   const databases: DatabaseStatus[] = []
   const findings = [...unreachable]
-  for (const {state, series} of places) {
-    const mine = series.filter(asked)
-    findings.push(...missingFindings(state.destination, mine, names, places))
+  for (const place of places) {
+    const {state, series, mine} = place
+    findings.push(...missingFindings(place, places, question, commands))
     for (const one of mine) {
-      const found = findingsOf(one, series, limits, now)
-      findings.push(...found)
-      const hasMoved = found.some(({code}) => code === 'DATABASE_MOVED')
+      findings.push(...findingsOf(one, series, question, commands, now))
       const failedRuns = failedRunsOf(one, series, state.catalog)
-      databases.push({...statusOfSeries(one, now), failedRuns, hasMoved})
+      const hasMoved = movedTo(one, series) !== undefined
+      databases.push({...statusOfSeries(one, question, now), failedRuns, hasMoved})
     }
-    const damaged = damageFindings(state.catalog, series, state.destination)
-    findings.push(...damaged.filter(({database}) => database === undefined || asked({name: database})))
+    findings.push(...damageOf(place, question, commands))
     findings.push(...leftoverFindings(state.catalog, state.leftovers, state.destination, now))
   }
-  findings.push(...coverageFindings(places, asked))
-  databases.push(...nowhere(names, places))
+  findings.push(...coverageFindings(places))
+  databases.push(...nowhere(places, question))
   return {databases, findings: eachOnce(findings)}
 }
+
+function placeOf(state: Place['state'], question: Question, now: Date): Place {
+  const series = seriesOf(state.catalog.backups, state.destination, question, now)
+  const {known} = question
+  const asked = askedFor(question)
+  const isMine = ({isKnown, name}: BackupSeries) =>
+    known ? isKnown : asked.length === 0 || asked.includes(name)
+  return {state, series, mine: series.filter(isMine)}
+}
+
+/** Empty for all. */
+const askedFor = ({known, names = [], ignored = []}: Question): string[] =>
+  known ? [known.name] : names.filter((name) => !isIgnoredName(name, ignored))
 
 function findingsOf(
   series: BackupSeries,
   others: BackupSeries[],
-  limits: StatusLimits,
+  question: Question,
+  commands: Commands,
   now: Date,
 ): StatusFinding[] {
-  const {name: database, destination} = series
-  const moved = movedFinding(series, others, now)
-  const found = moved
-    ? [moved]
-    : [
-        ...ageFindings(series, limits, now),
-        ...futureFindings(series, now),
-        ...partFindings(series),
-        ...verifiedFindings(series, limits, now),
-        ...verdictFindings(series),
-        ...missedFindings(series, limits, now),
-        ...contentFindings(series, limits.maxSizeChange),
-      ]
-  return found.map((finding) => ({...finding, database, destination}))
-}
-
-const movedRecentlySeconds = 30 * 86_400
-
-/**
- * A database of the same name on another server whose backups begin after the last one of this: it has moved, by an
- * upgrade or to another machine. Of the former no more backups will come.
- */
-function movedFinding(
-  series: BackupSeries,
-  others: BackupSeries[],
-  now: Date,
-): Omit<StatusFinding, 'database' | 'destination'> | undefined {
-  const last = series.entries[0]!
-  const next = others.find(
-    (other) =>
-      other !== series && other.name === series.name && snapshotMs(other.entries.at(-1)!) > snapshotMs(last),
-  )
-  if (!next) return undefined
-  const seconds = (now.getTime() - snapshotMs(last)) / 1000
-  return {
-    code: 'DATABASE_MOVED',
-    severity: seconds < movedRecentlySeconds ? 'warning' : 'info',
-    message: `No backup of ${series.name} on the server ${series.systemIdentifier ?? '(unknown)'} for ${formatAge(seconds)}; since then they are of ${next.name} on another, ${next.systemIdentifier ?? '(unknown)'}.`,
-    suggestion:
-      'If it has not moved (an upgrade, another machine), see which server is backed up: dbbak doctor',
-  }
+  const {limits} = question
+  const tooOld = ageFindings(series, question, commands, now)
+  const found = [
+    ...tooOld,
+    ...(tooOld.length > 0 ? movedFindings(series, others, question, now) : []),
+    ...futureFindings(series, now),
+    ...partFindings(series, commands),
+    ...verifiedFindings(series, question, commands, now),
+    ...verdictFindings(series, commands),
+    ...missedFindings(series, limits, now),
+    ...contentFindings(series, limits.maxSizeChange, commands),
+  ]
+  return found.map((finding) => ({...finding, ...nameOf(series), destination: series.destination}))
 }
 
 function missedFindings(
   {counting}: BackupSeries,
-  {maxAgeMs}: StatusLimits,
+  {maxAgeMs}: Question['limits'],
   now: Date,
 ): Omit<StatusFinding, 'database' | 'destination'>[] {
   const gaps = missedRuns(counting.map(snapshotMs), maxAgeMs, now.getTime())
@@ -136,31 +116,54 @@ function missedFindings(
   ]
 }
 
-/** A destination without any backup, or a database that is asked for and has none anywhere. */
-function missingFindings(
-  destination: string,
-  mine: BackupSeries[],
-  names: string[],
-  places: Place[],
-): StatusFinding[] {
-  const suggestion = `Take one: dbbak backup --to ${shellWord(destination)}`
-  const base = {code: 'NO_BACKUP', severity: 'error', destination, suggestion} as const
-  const isEmpty = places.find(({state}) => state.destination === destination)?.series.length === 0
-  if (names.length === 0) return isEmpty ? [{...base, message: `There is no backup at ${destination}.`}] : []
-  const isSomewhere = (name: string) => places.some(({series}) => series.some((one) => one.name === name))
-  return names
-    .filter((name) => !mine.some((one) => one.name === name) && (isEmpty || !isSomewhere(name)))
-    .map((database) => ({...base, database, message: `There is no backup of ${database} at ${destination}.`}))
+/** Damage is told to all who ask for everything, and to those whose it seems to be. */
+function damageOf({state, series, mine}: Place, question: Question, commands: Commands): StatusFinding[] {
+  const {catalog, destination} = state
+  const {ignored = [], known} = question
+  const asked = askedFor(question)
+  const isMine = ({database, server}: StatusFinding) => {
+    if (database === undefined) return true
+    if (isIgnoredName(database, ignored)) return false
+    if (series.some((one) => !mine.includes(one) && one.name === database && one.server === (server ?? null)))
+      return false
+    return asked.length === 0 || asked.includes(database) || database === known?.databaseName
+  }
+  return damageFindings(catalog, series, destination, commands).filter(isMine)
 }
 
+/** A destination without any backup, or a database that is asked for and has none anywhere. */
+function missingFindings(
+  {state: {destination}, series, mine}: Place,
+  places: Place[],
+  question: Question,
+  commands: Commands,
+): StatusFinding[] {
+  const suggestion = `Take one: ${commands.backup(undefined, destination)}`
+  const base = {code: 'NO_BACKUP', severity: 'error', destination, suggestion} as const
+  const isEmpty = series.length === 0
+  const asked = askedFor(question)
+  if (asked.length === 0) {
+    const isForAll = (question.names?.length ?? 0) === 0
+    return isEmpty && isForAll ? [{...base, message: `There is no backup at ${destination}.`}] : []
+  }
+  const isSomewhere = (name: string) => places.some((place) => has(place.mine, name))
+  return asked
+    .filter((name) => !has(mine, name) && (isEmpty || question.known || !isSomewhere(name)))
+    .map((database) => ({
+      ...base,
+      database,
+      message: `There is no backup of ${database} at ${destination}.`,
+    }))
+}
+
+const has = (series: BackupSeries[], name: string): boolean => series.some((one) => one.name === name)
+
 /** A database whose newest backup is not at every destination that could be read. */
-function coverageFindings(places: Place[], asked: (one: {name: string}) => boolean): StatusFinding[] {
+function coverageFindings(places: Place[]): StatusFinding[] {
   const filled = places.filter(({series}) => series.length > 0)
   if (filled.length < 2) return []
-  const all = filled.flatMap(({series}) => series.filter(asked))
-  const keyOf = ({name, systemIdentifier}: BackupSeries) => JSON.stringify([name, systemIdentifier])
-  return [...new Set(all.map(keyOf))].flatMap((key) => {
-    const same = all.filter((one) => keyOf(one) === key)
+  const all = filled.flatMap(({mine}) => mine)
+  return [...Map.groupBy(all, ({database}) => databaseKey(database)).values()].flatMap((same) => {
     const newest = same
       .map(({counting}) => counting[0]!)
       .reduce((one, other) => (snapshotMs(other) > snapshotMs(one) ? other : one))
@@ -170,13 +173,12 @@ function coverageFindings(places: Place[], asked: (one: {name: string}) => boole
       .map(({state}) => state.destination)
       .filter((destination) => !holders.some((one) => one.destination === destination))
     if (lacking.length === 0) return []
-    const database = same[0]!.name
     const from = holders[0]!.destination
     return [
       {
         code: 'BACKUP_NOT_EVERYWHERE',
         severity: 'warning',
-        database,
+        ...nameOf(same[0]!),
         message: `The newest backup, ${id}, is at ${holders.length} of ${filled.length} destinations; not at ${someOf(lacking)}.`,
         suggestion: `dbbak copy ${shellWord(newest.archive)} --from ${shellWord(from)}${lacking.map((to) => ` --to ${shellWord(to)}`).join('')}`,
       } satisfies StatusFinding,
@@ -184,15 +186,21 @@ function coverageFindings(places: Place[], asked: (one: {name: string}) => boole
   })
 }
 
-/** Databases that are asked for and have no backup at any destination. */
-function nowhere(names: string[], places: Place[]): DatabaseStatus[] {
-  return places.flatMap(({state: {destination}, series}) =>
-    names
-      .filter((name) => !series.some((one) => one.name === name))
+/** Databases that are asked for and have no backup at a destination. */
+function nowhere(places: Place[], question: Question): DatabaseStatus[] {
+  const {known, limits} = question
+  return places.flatMap(({state: {destination}, mine}) =>
+    askedFor(question)
+      .filter((name) => !has(mine, name))
       .map((name) => ({
         name,
+        databaseName: known?.databaseName ?? name,
+        server: null,
         systemIdentifier: null,
+        host: null,
+        port: null,
         destination,
+        limits: limitsShown(limits),
         newest: null,
         newestVerified: null,
         count: 0,

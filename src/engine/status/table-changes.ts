@@ -1,5 +1,6 @@
 import type {Manifest, TableRecord} from '../manifest.js'
 import {deviationOf, isSettled, lookBack} from './deviation.js'
+import {rotatedAway} from './table-families.js'
 
 export interface TableChange {
   kind: 'vanished' | 'emptied' | 'shrank' | 'renamed'
@@ -42,8 +43,12 @@ export function tableChanges(newest: TablesAt, before: TablesAt[]): TableChange[
   const then = history.map((one) => ({atMs: one.atMs, rows: rowsByTable(one)}))
   const names = new Set(then.flatMap(({rows}) => [...rows.keys()]))
   const uncounted = new Set(newest.tables.filter(({rows}) => rows === null).map(nameOf))
+  const rotated = rotatedAway({
+    now: new Set(newest.tables.map(nameOf)),
+    before: then.map(({rows}) => new Set(rows.keys())),
+  })
   const changes = [...names].flatMap((table) => {
-    if (uncounted.has(table)) return []
+    if (uncounted.has(table) || rotated.has(table)) return []
     const series = then.map(({atMs, rows}) => ({atMs, rows: rows.get(table)}))
     return changeOf(table, now.get(table), series, newest.atMs) ?? []
   })
