@@ -1,6 +1,4 @@
-import {randomBytes} from 'node:crypto'
-import {open, rename, rm} from 'node:fs/promises'
-import {basename, dirname, join, resolve} from 'node:path'
+import {dirname} from 'node:path'
 import {worstFirst, type Severity, type StatusFinding} from '../engine/status/finding.js'
 import {judge, type StatusLimits} from '../engine/status/judge.js'
 import {
@@ -28,6 +26,7 @@ import {
 } from './context.js'
 import {withNotices} from './notices.js'
 import {redactSecrets} from './redaction.js'
+import {refuseSameFile, reportTarget, writeReport, type ReportTarget} from './report-file.js'
 
 export type {Severity, StatusCode, StatusFinding} from '../engine/status/finding.js'
 export type {
@@ -86,10 +85,11 @@ export async function status(options: StatusOptions = {}): Promise<StatusResult>
   const context = withShortPatience(await openContext(options))
   const destinations = [...new Set(options.from?.length ? options.from : context.settings.destinations.value)]
   for (const destination of destinations) parseDestination(destination) // a typing error is no state of things
+  const reports = await reportsOf(options, context)
   const {notifications} = context.settings
   const facts = {...(await factsOf(context, destinations)), failure: statusError}
   return withNotices('status', {...context, notifications}, facts, () =>
-    lookAt(destinations, options, context),
+    lookAt(destinations, options, context, reports),
   )
 }
 
@@ -97,6 +97,7 @@ async function lookAt(
   destinations: string[],
   options: StatusOptions,
   context: Context,
+  reports: Reports,
 ): Promise<StatusResult> {
   const limits = limitsOf(options)
   const [states, ofServer] = await Promise.all([
@@ -122,7 +123,7 @@ async function lookAt(
   const isBad = ({severity}: StatusFinding) =>
     severity === 'error' || (severity === 'warning' && options.failOn === 'warning')
   result.healthy = !result.findings.some(isBad)
-  return withReports(result, options, context)
+  return withReports(result, reports, options.drills)
 }
 
 /** The error that ends a command when the backups are not healthy. */
@@ -208,22 +209,37 @@ function newestOf<K extends 'newest' | 'newestVerified'>(
   return all.sort((one, other) => Date.parse(other.snapshotAt) - Date.parse(one.snapshotAt))[0] ?? null
 }
 
+interface Reports {
+  html: ReportTarget | undefined
+  prometheus: ReportTarget | undefined
+}
+
+/** @throws DbbakError OPTION_INVALID */
+async function reportsOf({html, prometheus}: StatusOptions, {cwd}: Context): Promise<Reports> {
+  const targetOf = async (option: string, path: string | undefined) =>
+    path === undefined ? [] : [{option, target: await reportTarget(cwd, option, path)}]
+  const [ofHtml, ofPrometheus] = [await targetOf('--html', html), await targetOf('--prometheus', prometheus)]
+  await refuseSameFile([...ofHtml, ...ofPrometheus])
+  return {html: ofHtml[0]?.target, prometheus: ofPrometheus[0]?.target}
+}
+
 /** The page first: that it could not be written is to be among the metrics. */
 async function withReports(
   result: StatusResult,
-  {html, prometheus, drills}: StatusOptions,
-  {cwd}: Context,
+  {html, prometheus}: Reports,
+  drills: DrillRecord[] | undefined,
 ): Promise<StatusResult> {
   let told = result
-  if (html !== undefined) told = await written(told, resolve(cwd, html), htmlReport(told, drills))
-  if (prometheus !== undefined) told = await written(told, resolve(cwd, prometheus), prometheusText(told))
+  if (html) told = await written(told, html, htmlReport(told, drills))
+  if (prometheus) told = await written(told, prometheus, prometheusText(told))
   return told
 }
 
 /** A report that is not written leaves an old one in its place, which says that all is well: that is not healthy. */
-async function written(result: StatusResult, path: string, content: string): Promise<StatusResult> {
+async function written(result: StatusResult, target: ReportTarget, content: string): Promise<StatusResult> {
+  const {path} = target
   try {
-    await replaceFile(path, content)
+    await writeReport(target, content)
     return result
   } catch (error) {
     const finding: StatusFinding = {
@@ -233,27 +249,5 @@ async function written(result: StatusResult, path: string, content: string): Pro
       suggestion: `ls -ld ${shellWord(dirname(path))}`,
     }
     return {...result, healthy: false, findings: worstFirst([...result.findings, finding])}
-  }
-}
-
-/**
- * Whoever reads it sees the former content or this, never half of it. The temporary name begins with a dot and does not
- * end with .prom: the collector reads it by no chance.
- */
-async function replaceFile(path: string, content: string): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}.tmp`)
-  try {
-    const file = await open(temporary, 'wx', 0o644)
-    try {
-      await file.writeFile(content)
-      await file.chmod(0o644) // another user's program reads it, whatever the umask is
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, path)
-  } catch (error) {
-    await rm(temporary, {force: true}).catch(() => {}) // the first error matters more
-    throw error
   }
 }

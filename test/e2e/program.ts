@@ -16,6 +16,8 @@ export interface ProgramOptions {
   cwd?: string
   /** Whom it runs as, where the tests run as root. */
   user?: {uid: number; gid: number}
+  /** A file instead of a pipe. */
+  stdout?: number
 }
 
 export interface Ended {
@@ -40,7 +42,7 @@ export function startDbbak(args: string[], options: ProgramOptions = {}): Runnin
   const child = spawn(process.execPath, [program, ...args], {
     cwd: options.cwd ?? tmpdir(),
     env: {...plainEnvironment(), ...options.env},
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', options.stdout ?? 'pipe', 'pipe'],
     ...options.user,
   })
   return {child, pid: child.pid!, ended: endOf(child)}

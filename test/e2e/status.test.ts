@@ -1,8 +1,22 @@
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import {createServer, type Server, type Socket} from 'node:net'
-import {cp, mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises'
+import {execFileSync} from 'node:child_process'
+import {
+  cp,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
+import {status} from '../../src/library/status.js'
 import {parsePrometheus} from '../report/prometheus-parser.js'
 import {startServer, type TestServer} from '../support/servers.js'
 import {dbbak, dbbakJson, expectNoSecret, failing, secret, toolSettings, type Json} from './program.js'
@@ -286,5 +300,46 @@ describe('the reports', () => {
     )
     expect(document.findings).toMatchObject([{code: 'REPORT_NOT_WRITTEN', severity: 'error'}])
     expect(await readFile(join(cwd, 'a.prom'), 'utf8')).toMatch(/^dbbak_status_healthy 0$/m)
+  })
+
+  test('replace the file that a link leads to, and leave the link', async () => {
+    await mkdir(join(cwd, 'site'))
+    await writeFile(join(cwd, 'site', 'page.html'), 'old')
+    await symlink('site/page.html', join(cwd, 'page.html'))
+    await symlink('site/new.prom', join(cwd, 'dangling.prom'))
+    await dbbakJson(['status', '--html', 'page.html', '--prometheus', 'dangling.prom'], run())
+    expect(await readlink(join(cwd, 'page.html'))).toBe('site/page.html')
+    expect(await readFile(join(cwd, 'site', 'page.html'), 'utf8')).toMatch(/^<!doctype html>/)
+    expect(await readFile(join(cwd, 'site', 'new.prom'), 'utf8')).toMatch(/^dbbak_status_healthy 1$/m)
+    expect((await readdir(join(cwd, 'site'))).sort()).toEqual(['new.prom', 'page.html'])
+  })
+
+  test('are written straight into a pipe and to the standard output, also of a file that is added to', async () => {
+    execFileSync('mkfifo', [join(cwd, 'pipe')])
+    const reading = readFile(join(cwd, 'pipe'), 'utf8')
+    await dbbakJson(['status', '--html', 'pipe', '--prometheus', '/dev/stderr'], run())
+    expect(await reading).toMatch(/^<!doctype html>[^]*<\/html>\n$/)
+    const {stdout} = await dbbak(['status', '--prometheus', '/dev/stdout'], run())
+    expect(stdout).toMatch(/^# HELP [^]*^dbbak_status_healthy 1$[^]*^✔ All is well/m)
+    const log = join(cwd, 'log')
+    await writeFile(log, 'before\n')
+    const file = await open(log, 'a')
+    try {
+      await dbbak(['status', '--prometheus', '/dev/stdout'], {...run(), stdout: file.fd})
+    } finally {
+      await file.close()
+    }
+    expect(await readFile(log, 'utf8')).toMatch(/^before\n# HELP [^]*✔ All is well[^\n]*\n$/)
+  })
+
+  test.each([
+    [{html: 'backups'}, /--html takes a file, and backups is a folder/],
+    [{prometheus: 'new/'}, /--prometheus takes a file, and new\/ is a folder/],
+    [{html: 'a', prometheus: './a'}, /name the same file/],
+    [{html: 'link', prometheus: 'a'}, /name the same file/],
+  ])('are refused as %j, before anything is looked at', async (reports, message) => {
+    await symlink('a', join(cwd, 'link'))
+    const refused = {code: 'OPTION_INVALID', message: expect.stringMatching(message)}
+    await expect(status({...reports, cwd, env: {}})).rejects.toMatchObject(refused)
   })
 })
