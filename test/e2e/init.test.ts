@@ -1,9 +1,9 @@
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
-import {chmod, mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises'
+import {chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {parse} from 'yaml'
-import {workflowPath} from '../../src/library/init/github-workflow.js'
+import {workflowPath} from '../../src/library/init/github/workflow.js'
 import {startServer, type TestServer} from '../support/servers.js'
 import {controlC, down, enter, onTerminal, type Answer} from '../support/terminal.js'
 import {repository} from '../support/workflow-steps.js'
@@ -40,7 +40,7 @@ afterEach(() => rm(folder, {recursive: true, force: true}))
 
 const url = () => server.url('shop', 'keeper', secret)
 const init = (args: string[], exitCode = 0): Promise<Json> =>
-  dbbakJson(['init', '--yes', '--dir', folder, ...args], {env}, exitCode)
+  dbbakJson(['init', '--yes', ...(args.includes('--dir') ? [] : ['--dir', folder]), ...args], {env}, exitCode)
 const text = (name: string) => readFile(join(folder, name), 'utf8')
 const configName = 'dbbak.config.yaml'
 
@@ -128,6 +128,16 @@ describe('by options alone', () => {
     expect(await text('dbbak-backup.timer')).toContain('\nOnCalendar=Sun *-*-* 01:30:00 UTC\n')
     expect(await text('dbbak-cronjob.yaml')).toContain('schedule: 30 1 * * 0\n')
     expect(JSON.parse(await text('dbbak.railway.json')).deploy.cronSchedule).toBe('30 1 * * 0')
+  })
+
+  test('in a folder of a repository, the workflow is written to its top', async () => {
+    await mkdir(join(folder, '.git'))
+    const below = join(folder, 'services', 'db')
+    const {files} = await init(['--github', '--dir', below])
+    expect(files.map(({path}: Json) => path)).toEqual([join(below, configName), join(folder, workflowPath)])
+    expect(await text(workflowPath)).toContain("working-directory: 'services/db'\n")
+    const odd = ['init', '--yes', '--github', '--dir', join(folder, "it's")]
+    await failing(odd, {env}, {exitCode: 2, code: 'OPTION_INVALID'})
   })
 
   test('a database and a bucket that cannot be reached are told, and the files written all the same', async () => {

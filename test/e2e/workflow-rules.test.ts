@@ -1,8 +1,10 @@
 import {describe, expect, test} from '@jest/globals'
-import {readFile} from 'node:fs/promises'
-import {join} from 'node:path'
+import {cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
+import {dirname, join} from 'node:path'
+import {parse} from 'yaml'
 import {parseSchedule} from '../../src/library/init/cron.js'
-import {pinned, workflowPath, workflowText} from '../../src/library/init/github-workflow.js'
+import {pinned, workflowPath, workflowText} from '../../src/library/init/github/workflow.js'
 import {dbbakVersion} from '../../src/library/version.js'
 import {outputOf, runCommand} from '../support/run-command.js'
 import {
@@ -28,7 +30,7 @@ const allSteps: Step[] = [...jobs.flatMap(([, {steps}]) => steps), ...action.run
 
 test('the workflow of this repository is what init writes', () => {
   const plan = {schedule: parseSchedule('0 2 * * *'), keepDays: 30, version: dbbakVersion}
-  const text = workflowText(plan as Parameters<typeof workflowText>[0])
+  const text = workflowText(plan)
   expect(texts[0][1]).toBe(text)
 })
 
@@ -38,9 +40,7 @@ test('the action runs the version that it is part of, unless another is asked fo
 
 test('a schedule of its own, and a retention of its own, are in the workflow; the two schedules never coincide', () => {
   const written = (cron: string, keepDays: number) =>
-    workflowText({schedule: parseSchedule(cron), keepDays, version: '9.9.9'} as Parameters<
-      typeof workflowText
-    >[0])
+    workflowText({schedule: parseSchedule(cron), keepDays, version: '9.9.9'})
   expect(written('30 1 * * 1-5', 7)).toMatch(/- cron: '30 1 \* \* 1-5'[^]*retention-days: 7\n/)
   expect(written('30 1 * * 1-5', 7)).not.toContain('0 2 * * *')
   expect(written('0 2 * * *', 400)).toContain('retention-days: 90\n') // GitHub keeps nothing longer
@@ -48,6 +48,48 @@ test('a schedule of its own, and a retention of its own, are in the workflow; th
   expect([...sunday.matchAll(/- cron: '(.*?)'/g)].map(([, cron]) => cron)).toEqual(['0 3 * * 0', '0 5 * * 0'])
   expect(written('0 2 * * *', 30)).not.toMatch(/<[A-Z]+>|%\{/)
   expect(written('0 2 * * *', 30)).toContain('npx --yes dbbak@9.9.9 backup')
+})
+
+test('npm version renews both', async () => {
+  const copy = await mkdtemp(join(tmpdir(), 'version-'))
+  try {
+    await cp(join(repository, 'bin'), join(copy, 'bin'), {recursive: true})
+    for (const name of ['dist', 'node_modules']) await symlink(join(repository, name), join(copy, name))
+    await mkdir(join(copy, dirname(workflowPath)), {recursive: true})
+    await writeFile(join(copy, 'action.yml'), texts[1][1])
+    await writeFile(join(copy, 'package.json'), '{"type": "module", "version": "9.8.7-beta.6"}')
+    await outputOf(process.execPath, ['bin/renew-version.js'], {cwd: copy})
+    const renewed = (text: string) => text.replaceAll(dbbakVersion, '9.8.7-beta.6')
+    for (const [path, text] of texts) expect(await readFile(join(copy, path), 'utf8')).toBe(renewed(text))
+  } finally {
+    await rm(copy, {recursive: true})
+  }
+  const {scripts} = JSON.parse(await readFile(join(repository, 'package.json'), 'utf8'))
+  expect(scripts.version).toContain('node bin/renew-version.js')
+  for (const [path] of texts) expect(scripts.version).toContain(path)
+})
+
+test('in a folder of a repository its steps run there, and its files are named from the top', async () => {
+  const plan = {
+    schedule: parseSchedule('0 2 * * *'),
+    keepDays: 30,
+    version: dbbakVersion,
+    repository: '/work/shop',
+    folder: '/work/shop/services/the db',
+  }
+  const {jobs: inside} = parse(workflowText(plan)) as Workflow
+  for (const name of ['backup', 'verify'])
+    expect(inside[name].defaults).toEqual({run: {shell: 'bash', 'working-directory': 'services/the db'}})
+  expect(inside.report.defaults).toBeUndefined() // it has no code
+  const named = ['backup', 'verify'].flatMap((name) =>
+    inside[name].steps.flatMap((step) => [
+      ...(/hashFiles\('(.*?)'\)/.exec(step.if ?? '')?.slice(1) ?? []),
+      ...(typeof step.with?.path === 'string' ? [step.with.path] : []),
+    ]),
+  )
+  expect(named.length).toBe(5)
+  for (const path of named) expect(path).toMatch(/^services\/the db\/(backups|verification)/)
+  expect(workflowText({...plan, folder: plan.repository})).toBe(texts[0][1])
 })
 
 test.each([workflowPath, 'action.yml'])('%s is valid to the schema of GitHub', async (path) => {

@@ -1,7 +1,7 @@
 import {afterAll, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import {cp, mkdir, readdir, readFile, rm, writeFile} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
-import {workflowPath} from '../../src/library/init/github-workflow.js'
+import {workflowPath} from '../../src/library/init/github/workflow.js'
 import {dbbakVersion} from '../../src/library/version.js'
 import {startServer, type TestServer} from '../support/servers.js'
 import {
@@ -63,7 +63,7 @@ beforeEach(async () => {
   )
   await putProgram(runner, 'sudo', `#!/bin/bash\n${record}if [ "$1" = tee ]; then cat > /dev/null; fi\n`)
   await putProgram(runner, 'gh', `#!/bin/bash\n${record}${gh}`)
-  await answers('repos/someone/shop', {visibility: 'private'})
+  await answers('repos/someone/shop', {visibility: 'private', has_issues: true})
 })
 
 /** GitHub's own program: what the API answers lies in files, issues are files by label. */
@@ -143,6 +143,7 @@ describe('the daily job', () => {
       expect.stringMatching(/^shop_\S+Z\.dump\.zst$/),
       expect.stringMatching(/^shop_\S+\.metadata\.json$/),
       expect.stringMatching(/^shop_\S+\.verification\.json$/),
+      expect.stringMatching(/^shop_\S+Z\.globals\.sql$/),
     ])
     const [, , record] = await kept()
     expect(JSON.parse(await readFile(join(runner.workspace, 'backups', record), 'utf8'))).toMatchObject({
@@ -304,6 +305,27 @@ describe('the weekly job', () => {
     expect(outcomes(run)['Keep the report']).toBe('success')
   })
 
+  test('fails where a manifest is damaged or an artifact cannot be had, after verifying the others', async () => {
+    const [whole] = await artifactsOfRuns()
+    const folder = join(ghState(), 'artifacts', '3', 'database-backup-2')
+    const manifest = (await readdir(folder)).find((name) => name.endsWith('.metadata.json'))!
+    await writeFile(join(folder, manifest), '{"formatVersion": 1,')
+    const damaged = await job('verify')
+    expect(damaged.outcome).toBe('failure')
+    expect(damaged.summary).toContain(`| ${whole} | passed | restore |`)
+    await rm(join(runner.workspace, 'backups'), {recursive: true})
+    await rm(folder, {recursive: true})
+    const missing = await job('verify')
+    expect(outcomes(missing)).toMatchObject({
+      'Fetch the backups of the last eight days': 'success',
+      'Verify all by restoring them': 'success',
+      'Keep the report': 'success',
+      'Tell of what could not be fetched': 'failure',
+    })
+    expect(missing.summary).toContain(`| ${whole} | passed | restore |`)
+    expect(missing.log).toContain('The artifact database-backup-2 of the run 3 could not be downloaded.')
+  })
+
   test('fails where there is no backup to verify', async () => {
     const runs = 'repos/someone/shop/actions/workflows/database-backup.yml/runs'
     for (const event of ['schedule', 'workflow_dispatch'])
@@ -314,11 +336,22 @@ describe('the weekly job', () => {
   })
 
   test('fetches from the cloud where a bucket is set, and asks for no artifacts', async () => {
-    await putProgram(runner, 'npx', `#!/bin/bash\n${record}cp -r "$0.source/." backups\n`)
+    // One backup is damaged at the bucket: copy stores the others and says so by its exit code.
+    const run = `exec '${process.execPath}' '${program}' "$@"`
+    const copy = `if [ "$1" = copy ]; then cp -r "$0.source/." backups; exit 5; fi`
+    await putProgram(runner, 'npx', `#!/bin/bash\n${record}shift 2\n${copy}\n${run}\n`)
     await dbbakJson(['backup', '--to', join(runner.bin, 'npx.source')], {
       env: {...env, DATABASE_URL: server.url('shop')},
     })
-    await job('verify', scheduled({vars: {AWS_S3_BUCKET: 'shop', AWS_S3_PREFIX: 'daily'}}))
+    const {summary, ...ended} = await job(
+      'verify',
+      scheduled({vars: {AWS_S3_BUCKET: 'shop', AWS_S3_PREFIX: 'daily'}}),
+    )
+    expect(summary).toMatch(/\| shop_\S+ \| passed \| restore \|/)
+    expect(outcomes({summary, ...ended})).toMatchObject({
+      'Verify all by restoring them': 'success',
+      'Tell of what could not be fetched': 'failure',
+    })
     expect(await callsOf(runner, 'npx')).toContainEqual(
       expect.stringMatching(`dbbak@${dbbakVersion} copy --since 8d --from s3://shop/daily --to backups`),
     )
@@ -356,6 +389,13 @@ describe('the report', () => {
     expect(await issueCalls()).toEqual(['issue create'])
     await report('skipped', 'success')
     expect(await issueCalls()).toEqual(['issue create', 'issue close 41'])
+  })
+
+  test('where the repository has no issues, none is opened, and the report is no failure', async () => {
+    await answers('repos/someone/shop', {visibility: 'private', has_issues: false})
+    const {outcome, log} = await report('failure')
+    expect({outcome, log}).toEqual({outcome: 'success', log: expect.stringContaining('::notice::')})
+    expect(await issueCalls()).toEqual([])
   })
 
   test('a report that cannot be made fails the run', async () => {
@@ -415,7 +455,7 @@ describe('the composite action', () => {
     expect({outcome: run.outcome, log: run.log}).toMatchObject({outcome: 'failure'}) // "pwned`" is no option of backup
     expect(await readdir(runner.workspace)).not.toContain('pwned')
     expect((await callsOf(runner, 'npx')).at(-1)).toContain(
-      'backup --json --format=directory --to=backups --to=$(touch pwned); second place --prune --exclude-table-data orders --label `touch pwned`',
+      'backup --json --format=directory --to=backups --to=$(touch pwned); second place --globals --prune --exclude-table-data orders --label `touch pwned`',
     )
     expect((await callsOf(runner, 'sudo')).at(-1)!.trim()).toMatch(/ postgresql-client-17$/)
     const bad = await act({version: '1; touch pwned'})
@@ -432,7 +472,7 @@ describe('the composite action', () => {
     })
     expect({outcome: run.outcome, log: run.log}).toEqual({outcome: 'success', log: expect.any(String)})
     expect(await kept()).toContainEqual(expect.stringMatching(/\.sql\.zst$/))
-    expect(await kept('second place')).toHaveLength(2)
+    expect(await kept('second place')).toHaveLength(3) // archive, globals, manifest
     const told = JSON.parse(await readFile(join(runner.temporary, 'backup.json'), 'utf8'))
     expect(told).toMatchObject({verification: {verdict: 'passed'}, prune: {removed: []}})
     expect(JSON.stringify(told.prune.kept)).toContain('7 days')

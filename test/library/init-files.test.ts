@@ -151,6 +151,7 @@ describe('writing', () => {
 
 const planOf = (changes: Partial<InitPlan> = {}): InitPlan => ({
   folder,
+  repository: undefined,
   usesTestServer: false,
   destinations: ['./backups'],
   format: 'custom',

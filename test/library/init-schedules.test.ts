@@ -24,6 +24,7 @@ afterEach(() => rm(folder, {recursive: true, force: true}))
 
 const planOf = (changes: Partial<InitPlan> = {}): InitPlan => ({
   folder,
+  repository: undefined,
   usesTestServer: false,
   destinations: ['./backups'],
   format: 'custom',

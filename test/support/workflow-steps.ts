@@ -24,6 +24,7 @@ export interface Job {
   if?: string
   permissions?: Record<string, string>
   'timeout-minutes'?: number
+  defaults?: {run: Record<string, string>}
   steps: Step[]
 }
 

@@ -12,7 +12,7 @@ import {filesOf} from './files.js'
 import {nextSteps} from './next-steps.js'
 import {imagePlaceholder, type Artefact, type InitPlan, type Variable} from './plan.js'
 import {findPrograms, type Started} from './programs.js'
-import {refuseEarly, refuseForSchedules} from './refusals.js'
+import {refuseEarly, refuseForGitHub, refuseForSchedules, repositoryOf} from './refusals.js'
 import {variablesFor} from './variables.js'
 import {writeFiles, type WriteOptions, type WrittenFile} from './write-files.js'
 
@@ -64,6 +64,7 @@ export async function checkInit(options: InitOptions): Promise<void> {
   const {destinations} = choices(options)
   const {env} = await contextOf(options)
   await refuseEarly({folder, destinations})
+  if (options.artefacts?.includes('github')) refuseForGitHub({folder, repository: await repositoryOf(folder)})
   const onThisMachine = {folder, destinations, ...whoRuns(), ...programsOf(options, env)}
   await refuseForSchedules(onThisMachine, options.artefacts ?? [])
 }
@@ -76,12 +77,21 @@ export async function initialise(options: InitOptions = {}): Promise<InitResult>
   await checkInit(options)
   const {dbbakVersion: version} = await import('../version.js')
   const folder = folderOf(options)
+  const repository = await repositoryOf(folder)
   const {env, settings} = await contextOf(options)
   const chosen = {...choices(options), usesTestServer: settings.testDatabaseUrl.value !== undefined}
   const {checks, serverMajor} = options.found ?? (await testAll(options, chosen.destinations, folder))
   options.signal?.throwIfAborted()
   const variables = variablesFor(chosen, env)
-  const plan: InitPlan = {...chosen, ...whoRuns(), ...programsOf(options, env), folder, serverMajor, version}
+  const plan: InitPlan = {
+    ...chosen,
+    ...whoRuns(),
+    ...programsOf(options, env),
+    folder,
+    repository,
+    serverMajor,
+    version,
+  }
   const wanted = [
     {path: configName, text: configText(plan), mode: 0o600},
     ...filesOf(plan, options.artefacts ?? [], variables),

@@ -8,6 +8,8 @@ export type Artefact = (typeof artefacts)[number]
 export interface InitPlan {
   /** Where the files go; absolute. */
   folder: string
+  /** The top of the git repository that it is in; undefined where it is in none. */
+  repository: string | undefined
   /** Whether restore tests use a server of their own (false), or the one that TEST_DATABASE_URL names. */
   usesTestServer: boolean
   destinations: string[]
@@ -33,7 +35,7 @@ export interface InitPlan {
 
 /** A file that init writes. */
 export interface PlannedFile {
-  /** Relative to the plan's folder. */
+  /** Relative to the plan's folder, or absolute. */
   path: string
   text: string
   mode: number

@@ -4,6 +4,7 @@ import {dirname, join, resolve} from 'node:path'
 import {parseDestination} from '../../storage/open-provider.js'
 import {DbbakError, messageOf, systemCode} from '../../support/errors.js'
 import {shellWord} from '../../support/shell.js'
+import {folderInRepository} from './github/workflow.js'
 import type {Artefact, InitPlan} from './plan.js'
 
 type Places = Pick<InitPlan, 'folder' | 'destinations'>
@@ -29,6 +30,22 @@ export async function refuseForSchedules(
   const folders = localFolders(plan)
   refuseNames([plan.folder, plan.program, ...folders], patterns, `${chosen.join(' and ')} would misread it`)
   if (chosen.includes('systemd') && plan.isRoot) await refuseClosed(plan, folders)
+}
+
+/** What a workflow cannot name as it stands. @throws DbbakError OPTION_INVALID */
+export function refuseForGitHub(places: Pick<InitPlan, 'folder' | 'repository'>): void {
+  const folder = folderInRepository(places)
+  refuseNames([folder], /[^\w@+./ -]/, 'the workflow for GitHub would misread it')
+}
+
+/** The top of the repository that a folder is in. */
+export async function repositoryOf(folder: string): Promise<string | undefined> {
+  const isTop = await stat(join(folder, '.git')).then(
+    () => true,
+    () => false,
+  )
+  if (isTop) return folder
+  return dirname(folder) === folder ? undefined : repositoryOf(dirname(folder))
 }
 
 /** The folders that backups go to; absolute. */

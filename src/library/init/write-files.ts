@@ -1,6 +1,6 @@
 import {randomBytes} from 'node:crypto'
 import {chmod, link, lstat, mkdir, open, readFile, realpath, rename, rm, stat} from 'node:fs/promises'
-import {basename, dirname, join} from 'node:path'
+import {basename, dirname, join, resolve} from 'node:path'
 import {DbbakError, messageOf, systemCode} from '../../support/errors.js'
 import {shellWord} from '../../support/shell.js'
 import type {PlannedFile} from './plan.js'
@@ -56,7 +56,7 @@ interface Plan {
 }
 
 async function plan(folder: string, file: PlannedFile): Promise<Plan> {
-  const path = join(folder, file.path)
+  const path = resolve(folder, file.path)
   const target = await linkTarget(path)
   try {
     const state = (await readFile(target, 'utf8')) === file.text ? 'same' : 'other'
