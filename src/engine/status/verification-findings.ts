@@ -59,7 +59,7 @@ function isAtItsLimit(backups: CatalogEntry[], policy: RetentionPolicy, now: Dat
   const interval = median(times.slice(1).map((at, index) => times[index]! - at))
   const forPlan = (snapshotMs: number, index: number): RetentionBackup => {
     const name = String(index)
-    return {id: name, name, kind: 'backup', snapshotMs, verification: null, series: null}
+    return {id: name, name, kind: 'backup', snapshotMs, verification: null, series: null, content: 'rows'}
   }
   const before = forPlan(times.at(-1)! - Math.max(interval, 1), times.length)
   return planRetention([...times.map(forPlan), before], policy, now).removed.some(
