@@ -189,9 +189,20 @@ function cachedReader(store: StorageProvider, objects: Objects, cache: CatalogCa
     const known = await cache.get(object)
     if (known !== undefined) return known
     const text = await read(key)
-    // Of another size it was replaced since it was listed.
-    if (text !== undefined && Buffer.byteLength(text) === size) cache.set(object, text)
+    // Of another size it was replaced since it was listed; what cannot be read may have been damaged on the way.
+    if (text !== undefined && Buffer.byteLength(text) === size && isReadable(key, text))
+      cache.set(object, text)
     return text
+  }
+}
+
+function isReadable(key: string, text: string): boolean {
+  try {
+    if (key.endsWith(manifestEnding)) parseManifest(text, key)
+    else parseVerification(text)
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -239,6 +239,19 @@ test('a download that breaks goes on at the byte where it broke', async () => {
   expect(client.requests.filter((request) => request === 'get').length).toBeGreaterThan(20)
 })
 
+test('a small object whose bytes are damaged on the way is read again, and one that always is is not believed', async () => {
+  let damages = 4
+  const onTheWay = (bytes: Buffer) => (damages-- > 0 ? Buffer.from(bytes).fill(0, 3, 4) : bytes)
+  const {store, client, pauses} = opened({onTheWay})
+  const bytes = randomBytes(mebibyte).fill(1, 3, 4)
+  await store.put('small', inChunks(bytes, mebibyte))
+  client.requests.length = 0
+  expect((await buffer(await store.get('small'))).equals(bytes)).toBe(true)
+  expect([client.requests.filter((name) => name === 'get').length, pauses.length]).toEqual([5, 4])
+  damages = 5
+  await expect(store.get('small')).rejects.toMatchObject({code: 'DESTINATION_FAILED'})
+})
+
 test('a reader that comes and goes gets everything, however small its bites', async () => {
   const {store} = opened()
   const bytes = randomBytes(20 * mebibyte)

@@ -31,6 +31,8 @@ export interface MemoryClientOptions {
   partsMax?: number
   /** Asked before and after each request: what it gives is thrown; `after` is an answer that got lost. */
   fault?: (request: string, when: 'before' | 'after') => Error | undefined
+  /** Changes what a reading gives, on its way; the checksum stays that of what is stored. */
+  onTheWay?: (bytes: Buffer) => Buffer
   /** What the bucket says of itself; absent: no versions, and nothing can be locked. */
   protection?: {keepsVersions: boolean | undefined; warnings?: string[]; lists?: boolean}
   /** By name. Told by listings (`lists`), or to who asks; a removal is refused unless there are versions. */
@@ -71,7 +73,9 @@ export class MemoryClient implements ObjectClient {
         throw new StoreError('changed', 'PreconditionFailed')
       if (range.start >= bytes.length)
         throw new StoreError('beyond-end', 'InvalidRange', {size: bytes.length})
-      return {body: this.body(bytes.subarray(range.start, range.end + 1)), size: bytes.length, etag}
+      const part = bytes.subarray(range.start, range.end + 1)
+      const body = this.body(this.options.onTheWay?.(part) ?? part)
+      return {body, size: bytes.length, etag, isWhole: (pieces) => Buffer.concat(pieces).equals(bytes)}
     })
   }
 

@@ -119,7 +119,9 @@ class AzureClient implements ObjectClient {
     const body = bodyOf(answer)
     const size = Number(/\/(\d+)$/.exec(answer.contentRange ?? '')?.[1] ?? NaN)
     const isThere = !isDiscarded(answer.metadata) && !isFolder(answer.metadata)
-    if (isThere && start < size) return {body, size, etag: quoted(answer.etag)}
+    const {blobContentMD5: told} = answer
+    const isWhole = told && ((pieces: Buffer[]) => md5(Buffer.concat(pieces)).equals(told))
+    if (isThere && start < size) return {body, size, etag: quoted(answer.etag), isWhole}
     body.on('error', () => {}).destroy()
     if (!isThere) throw new StoreError('missing', 'there is no such blob')
     if (start >= size) throw new StoreError('beyond-end', 'the blob has no such bytes', {size})

@@ -68,7 +68,9 @@ class GcsClient implements ObjectClient {
     const response = await this.http.content({method: 'GET', url, headers}, signal)
     const generation = (response.headers['x-goog-generation'] as string | undefined) ?? etag
     const size = rangeSize(response, start)
-    if (size !== undefined && generation !== undefined) return {body: response.body, size, etag: generation}
+    const isWhole = checkOf(response)
+    if (size !== undefined && generation !== undefined)
+      return {body: response.body, size, etag: generation, isWhole}
     response.body.destroy()
     throw new StoreError('failed', 'the store sent other bytes than the range that was asked for')
   }
@@ -212,6 +214,14 @@ const noObject = {404: 'missing-bucket'} as const
 
 function isMissing(error: unknown): boolean {
   return error instanceof StoreError && error.trouble === 'missing'
+}
+
+/** By the checksum of the whole object, which comes with every range of it. */
+function checkOf({headers}: GcsResponse): RangeAnswer['isWhole'] {
+  const told = /crc32c=([A-Za-z0-9+/]{6}==)/.exec(String(headers['x-goog-hash'] ?? ''))?.[1]
+  if (told === undefined) return undefined
+  return (pieces) =>
+    crcText(pieces.reduce((crc, piece) => crc32c(piece, crc), crc32c(Buffer.alloc(0)))) === told
 }
 
 /** Bytes of the whole object; undefined when the answer is not the range that was asked for. */

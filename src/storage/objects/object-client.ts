@@ -44,6 +44,8 @@ export interface RangeAnswer {
   /** Bytes of the whole object, not of the range. */
   size: number
   etag: string
+  /** Compares the whole object, in pieces, with the checksum that the store told; absent where it told none. */
+  isWhole?: ((pieces: Buffer[]) => boolean) | undefined
 }
 
 export interface UploadLimits {

@@ -64,6 +64,7 @@ async function fetchRange(request: RangeRequest, signal: AbortSignal): Promise<B
   const patience = retrying.begin(signal)
   const pieces: Buffer[] = []
   let at = 0
+  let damaged = 0
   for (;;) {
     try {
       const answer = await client.get(name, {start: start + at, end, etag: known.etag}, signal)
@@ -77,12 +78,29 @@ async function fetchRange(request: RangeRequest, signal: AbortSignal): Promise<B
         at += chunk.length
         patience.progressed()
       }
-      if (at === wanted) return pieces
-      throw new StoreError('transient', `the answer ended ${wanted - at} bytes early`)
+      if (at < wanted) throw new StoreError('transient', `the answer ended ${wanted - at} bytes early`)
+      if (start > 0 || wanted < answer.size || answer.isWhole?.(pieces) !== false) return pieces
+      damaged++
+      at = 0
+      pieces.length = 0
+      // The checksum itself may be what was damaged, and the ETag with it.
+      delete known.etag
+      delete known.size
+      throw damagedOnTheWay(damaged)
     } catch (error) {
       await patience.afterFailure(error)
     }
   }
+}
+
+/** So often in a row it is not the way that damages it. */
+const damagedAtMost = 5
+
+function damagedOnTheWay(times: number): StoreError {
+  const message = 'what arrived is not what the store has: its checksum differs'
+  return times < damagedAtMost
+    ? new StoreError('transient', message)
+    : new StoreError('failed', `${message} (read ${times} times)`)
 }
 
 interface Ending {

@@ -4,7 +4,7 @@ import type {RangeAnswer, StoredObject} from '../objects/object-client.js'
 import {StoreError} from '../objects/store-error.js'
 import type {S3Bucket} from './s3-connection.js'
 import {codeOf, headerOf, statusOf, type ServiceError} from './s3-errors.js'
-import {etagOf, headObject, notS3, storedObject, tokenOf} from './s3-write.js'
+import {etagOf, headObject, isDamaged, md5Of, notS3, storedObject, tokenOf} from './s3-write.js'
 
 type Sending = {abortSignal: AbortSignal}
 
@@ -68,7 +68,8 @@ export async function getRange(
   )
   const body = answer.Body as Readable
   try {
-    return {body, size: sizeOf(answer, range), etag: etagFor(answer, etag)}
+    const isWhole = (pieces: Buffer[]) => !isDamaged(s3, answer, {md5: md5Of(pieces)})
+    return {body, size: sizeOf(answer, range), etag: etagFor(answer, etag), isWhole}
   } catch (error) {
     body.on('error', () => {}).destroy()
     throw error

@@ -80,9 +80,17 @@ export interface Digest {
 }
 
 export function digestOf(bytes: Buffer): Digest {
-  const md5 = hasMd5 ? createHash('md5').update(bytes).digest() : undefined
+  const md5 = md5Of([bytes])
   if (md5) return {headers: {ContentMD5: md5.toString('base64')}, md5}
   return {headers: {ChecksumSHA256: createHash('sha256').update(bytes).digest('base64')}, md5}
+}
+
+/** Undefined where this machine has no MD5 (FIPS). */
+export function md5Of(pieces: Buffer[]): Buffer | undefined {
+  if (!hasMd5) return undefined
+  const hash = createHash('md5')
+  for (const piece of pieces) hash.update(piece)
+  return hash.digest()
 }
 
 export const hasMd5 = (() => {
@@ -108,7 +116,12 @@ export function hasPlainEtag({bucket, options}: S3Bucket, answer: Kept): boolean
   return !isByKey(answer.ServerSideEncryption) && !isByKey(options.encryption)
 }
 
-export function isDamaged(s3: S3Bucket, answer: Kept & {ETag?: string | undefined}, {md5}: Digest): boolean {
+/** Whether the bytes with this MD5 are certainly others than those that the answer is of. */
+export function isDamaged(
+  s3: S3Bucket,
+  answer: Kept & {ETag?: string | undefined},
+  {md5}: Pick<Digest, 'md5'>,
+): boolean {
   const plain = /^"?([0-9a-f]{32})"?$/i.exec(answer.ETag ?? '')?.[1]
   return (
     plain !== undefined &&
