@@ -1,9 +1,12 @@
 import {beforeEach, describe, expect, test} from '@jest/globals'
+import {readCatalog} from '../../src/engine/catalog.js'
 import {globalsName, manifestName, verificationName} from '../../src/engine/naming.js'
 import {planPrune} from '../../src/engine/prune/plan-prune.js'
 import {carryOut, describePlan} from '../../src/engine/prune/prune-backups.js'
 import {emptyResult} from '../../src/engine/prune/prune-result.js'
+import {verifyBackup} from '../../src/engine/verify/verify-backup.js'
 import {ObjectStorage} from '../../src/storage/objects/object-storage.js'
+import {systemClock} from '../../src/support/clock.js'
 import {DbbakError} from '../../src/support/errors.js'
 import {MemoryClient} from '../support/memory-client.js'
 import {MemoryStorage} from '../support/memory-storage.js'
@@ -585,6 +588,40 @@ describe('others at work at the same time', () => {
     expect(removed.length).toBeLessThan(20)
     expect(removed.length + failed.length).toBe(40)
   })
+
+  test.each([
+    ['before its result is stored', 'get'],
+    ['as its result is stored', 'put'],
+  ] as const)(
+    'a backup that is removed while it is verified, %s, has no result beside it',
+    async (_, moment) => {
+      const archive = await store(memory, {at: daysAgo(40)})
+      const at = watched(memory, {
+        async after(method) {
+          if (method !== moment) return
+          await memory.remove(manifestName(archive))
+          await memory.remove(archive)
+        },
+      })
+      const [entry] = (await readCatalog(memory)).backups
+      const warnings: string[] = []
+      const record = await verifyBackup(
+        {store: at, entry},
+        {level: 'checksum'},
+        {
+          search: {env: {}},
+          scratchServer: () => Promise.reject(new Error('There is none.')),
+          events: {warning: ({code}) => void warnings.push(code)},
+          clock: systemClock,
+          version: '1.0.0',
+          signal: new AbortController().signal,
+        },
+      )
+      expect(record.verdict).toBe('passed')
+      expect(warnings).toEqual(['VERIFICATION_NOT_KEPT'])
+      expect(await keysAt(memory)).toEqual([])
+    },
+  )
 
   test('two prunes of the same destination leave what one would', async () => {
     for (let days = 1; days <= 80; days++) await store(memory, {at: daysAgo(days), globals: days % 2 === 0})

@@ -8,7 +8,7 @@ import {withOneCopy} from '../archive/fetched-folder.js'
 import {checkDigests, readToEnd} from '../archive/read-to-end.js'
 import {activity, type Events} from '../events.js'
 import type {StoredBackup} from '../archive/open-archive.js'
-import {verificationName} from '../naming.js'
+import {manifestName, verificationName} from '../naming.js'
 import {testRestore} from './restore-test.js'
 import {
   checkNames,
@@ -272,11 +272,19 @@ async function keep(
 ): Promise<void> {
   // What is known of a backup is not replaced by not knowing, nor by knowing less.
   const overwrite = record.verdict !== 'could-not-run'
+  const key = verificationName(entry.archive)
+  const isGone = async () => (await store.head(manifestName(entry.archive))) === undefined
   try {
+    if (await isGone()) throw removedMeanwhile(entry.archive)
     const text = Buffer.from(
       serializeVerification({...record, ...restoredBefore(record, entry.verification)}),
     )
-    await store.put(verificationName(entry.archive), Readable.from([text]), {overwrite, readOften: true})
+    await store.put(key, Readable.from([text]), {overwrite, readOften: true})
+    // A prune may have been at work in between: beside no backup it would stay as a leftover.
+    if (await isGone()) {
+      await store.remove(key)
+      throw removedMeanwhile(entry.archive)
+    }
   } catch (error) {
     if (!overwrite && error instanceof DbbakError && error.code === 'OBJECT_EXISTS') return
     events.warning?.({
@@ -285,3 +293,6 @@ async function keep(
     })
   }
 }
+
+const removedMeanwhile = (archive: string): DbbakError =>
+  new DbbakError('OBJECT_NOT_FOUND', `${archive} was removed while it was verified.`)
