@@ -2,6 +2,7 @@ import {DbbakError} from '../support/errors.js'
 import {shellWord} from '../support/shell.js'
 import {snapshotMs, type Catalog, type CatalogEntry, type CatalogProblem} from './catalog.js'
 import {manifestEnding, prefixOf, timeInName} from './naming.js'
+import {cautionsOf, newestOf, type Caution} from './newest-backup.js'
 import {ofOneServer, type Whose} from './whose.js'
 
 /** Which backup is meant. */
@@ -14,7 +15,15 @@ export type BackupChoice =
       preferring?: Whose | undefined
       /** Then no others either: what is chosen replaces something. */
       refusingOthers?: boolean | undefined
+      /** What was taken later is from the future; without it nothing is. */
+      now?: Date | undefined
     })
+
+/** What was found, and what whoever asked should know. */
+export interface Found {
+  entry: CatalogEntry
+  cautions: Caution[]
+}
 
 /**
  * Finds a backup by name: its id, its archive's name, or a beginning of these that only one has.
@@ -23,18 +32,23 @@ export type BackupChoice =
  * @throws DbbakError BACKUP_NOT_FOUND, BACKUP_NAME_AMBIGUOUS, or what is wrong with the manifest of that name
  */
 export function findBackup(catalog: Catalog, choice: BackupChoice, destination: string): CatalogEntry {
-  if ('name' in choice) return byName(catalog, choice.name, destination)
+  return findWithCautions(catalog, choice, destination).entry
+}
+
+/** The same, and what is to be said of the choice. The newest is one of the whole database, if there are such. */
+export function findWithCautions(catalog: Catalog, choice: BackupChoice, destination: string): Found {
+  if ('name' in choice) return {entry: byName(catalog, choice.name, destination), cautions: []}
   const candidates = ofOneDatabase(
     catalog.backups.filter(({manifest}) => manifest.kind === 'backup'),
     choice,
     destination,
   )
-  if ('latest' in choice) return candidates[0] ?? none(`There is no backup at ${destination}.`)
-  const limitMs = choice.notAfter.getTime()
-  return (
-    candidates.find((entry) => snapshotMs(entry) <= limitMs) ??
-    none(`There is no backup at ${destination} from ${choice.notAfter.toISOString()} or before.`)
-  )
+  const limitMs = 'latest' in choice ? Infinity : choice.notAfter.getTime()
+  const before = candidates.filter((entry) => snapshotMs(entry) <= limitMs)
+  const entry = newestOf(before, choice.now)
+  if (entry !== undefined) return {entry, cautions: cautionsOf(entry, before, choice.now)}
+  if ('latest' in choice) return none(`There is no backup at ${destination}.`)
+  return none(`There is no backup at ${destination} from ${choice.notAfter.toISOString()} or before.`)
 }
 
 /** The newest backup of whatever database happened to be dumped last is nobody's wish. */

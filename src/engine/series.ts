@@ -1,4 +1,4 @@
-import type {Manifest, Selection} from './manifest.js'
+import type {Manifest} from './manifest.js'
 
 /*
  * Which backups of a database are alike.
@@ -30,23 +30,26 @@ export function samePacking(one: Packed, other: Packed): boolean {
   return one.format === other.format && algorithm === otherAlgorithm && level === otherLevel && by === otherBy
 }
 
-const words: [keyof Selection, string][] = [
-  ['schemas', 'only the schema'],
-  ['tables', 'only the table'],
-  ['excludeSchemas', 'not the schema'],
-  ['excludeTables', 'not the table'],
-  ['excludeTableData', 'not the data of'],
-]
+/** "only the tables orders, items", "all but the data of audit"; undefined where nothing was selected. */
+export function selectionText(manifest: Selected): string | undefined {
+  if (seriesKey(manifest) === null) return undefined
+  const {schemas, tables, excludeSchemas, excludeTables, excludeTableData} = manifest.selection ?? {}
+  const wanted = [...named('the schema', schemas), ...named('the table', tables)].join(', ')
+  const unwanted = [
+    ...named('the schema', excludeSchemas),
+    ...named('the table', excludeTables),
+    ...(excludeTableData?.length ? [`the data of ${someOf(excludeTableData)}`] : []),
+  ].join(', ')
+  if (wanted === '') return `all but ${unwanted}`
+  return `only ${wanted}${unwanted === '' ? '' : ` but not ${unwanted}`}`
+}
+
+const named = (one: string, patterns: string[] = []): string[] =>
+  patterns.length === 0 ? [] : [`${one}${patterns.length > 1 ? 's' : ''} ${someOf(patterns)}`]
+
 const shown = 3
 
-/** "only the tables orders, items", "not the data of audit"; undefined where nothing was selected. */
-export function selectionText({selection}: Selected): string | undefined {
-  const texts = words.flatMap(([name, text]) => {
-    const patterns = selection?.[name] ?? []
-    if (patterns.length === 0) return []
-    const more = patterns.length - shown
-    const noun = patterns.length > 1 && name !== 'excludeTableData' ? `${text}s` : text
-    return [`${noun} ${patterns.slice(0, shown).join(', ')}${more > 0 ? ` and ${more} more` : ''}`]
-  })
-  return texts.length === 0 ? undefined : texts.join('; ')
+function someOf(patterns: string[]): string {
+  const more = patterns.length - shown
+  return `${patterns.slice(0, shown).join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }

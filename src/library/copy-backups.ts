@@ -102,6 +102,7 @@ async function copyTo(
       source.describe(),
       await whoseAreMeant(options),
     )
+    for (const caution of chosen.cautions ?? []) context.events.warning?.(caution)
     const request = {...chosen, dryRun: options.dryRun ?? false}
     const result = emptyResult(source, stores, request.dryRun)
     const start = performance.now()
@@ -151,7 +152,7 @@ function refuseUnclear({backup, latest, all, since, allKinds, to}: CopyOptions):
 
 function choiceOf({latest, since, allKinds}: CopyOptions, name: string | undefined, now: Date): CopyChoice {
   if (name !== undefined) return {name}
-  if (latest) return {latest: true}
+  if (latest) return {latest: true, now}
   return {
     all: true,
     since: since === undefined ? undefined : parseSince(since, now),

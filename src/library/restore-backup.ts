@@ -1,5 +1,6 @@
 import {readCatalog, type Catalog, type CatalogEntry} from '../engine/catalog.js'
-import {brokenSinceNewest, findBackup, type BackupChoice} from '../engine/find-backup.js'
+import {brokenSinceNewest, findWithCautions, type BackupChoice} from '../engine/find-backup.js'
+import {lacksOf} from '../engine/newest-backup.js'
 import {
   restoreBackup as restoreInEngine,
   type Consent,
@@ -100,8 +101,10 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
     const catalog = await readCatalog(store, catalogCache(context, store))
     const {database: name, host, port} = connection
     const whose = {of: await whoseAreMeant(options), preferring: {name, host, port}}
-    const entry = findBackup(catalog, choiceOf(options, named?.name, whose), store.describe())
+    const choice = choiceOf(options, named?.name, {...whose, now: context.clock.now()})
+    const {entry, cautions} = findWithCautions(catalog, choice, store.describe())
     if (latest) warnOfDamaged(catalog, entry, context)
+    for (const caution of [...cautions, ...lacksOf(entry, catalog.backups)]) context.events.warning?.(caution)
     return restoreInEngine({store, entry}, request, {
       async openStore(destination) {
         const another = await openStore(context, destination)
@@ -181,7 +184,7 @@ async function consent({force, confirm}: RestoreOptions, plan: RestorePlan): Pro
 function choiceOf(
   {latest, at}: RestoreOptions,
   name: string | undefined,
-  whose: {of: Whose | undefined; preferring: Whose},
+  whose: {of: Whose | undefined; preferring: Whose; now: Date},
 ): BackupChoice {
   if (name !== undefined) return {name}
   if (at !== undefined) return {notAfter: parseTime(at), ...whose, refusingOthers: true}

@@ -1,6 +1,7 @@
 import type {StoredBackup} from '../engine/archive/open-archive.js'
 import {readCatalog, type Catalog, type CatalogProblem} from '../engine/catalog.js'
-import {brokenSinceNewest, findBackup, noneOf} from '../engine/find-backup.js'
+import {brokenSinceNewest, findBackup, findWithCautions, noneOf} from '../engine/find-backup.js'
+import type {Caution} from '../engine/newest-backup.js'
 import {onlyOf, type Whose} from '../engine/whose.js'
 import {refuseProduction} from '../engine/verify/scratch-database.js'
 import type {Check, VerificationLevel, VerificationRecord} from '../engine/verify/verification-record.js'
@@ -73,10 +74,12 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
       withNotices('verify', {...context, notifications}, facts, async () => {
         const catalog = await readCatalog(store, catalogCache(context, store))
         const whose = {of: await whoseAreMeant(options), preferring: await databaseThatIsSet(context)}
+        const now = context.clock.now()
         const chosen =
           named === undefined
-            ? chooseBackups(catalog, options, whose, store)
+            ? chooseBackups(catalog, options, {...whose, now}, store)
             : chooseByName(catalog, named.name, store)
+        for (const caution of chosen.cautions ?? []) context.events.warning?.(caution)
         const results = await verifyChosen(chosen, context, options)
         return {destination: store.describe(), verdict: worst(results), results}
       }),
@@ -130,32 +133,31 @@ export function verificationError(result: VerifyResult, document: object = resul
 interface Chosen {
   whole: StoredBackup[]
   broken: CatalogProblem[]
+  /** What is to be said of the choice. */
+  cautions?: Caution[]
 }
 
 function chooseBackups(
   everything: Catalog,
   {all, latest}: VerifyOptions,
-  {of, preferring}: {of: Whose | undefined; preferring: Whose | undefined},
+  {of, preferring, now}: {of: Whose | undefined; preferring: Whose | undefined; now: Date},
   store: StorageProvider,
 ): Chosen {
   const catalog = of === undefined ? everything : onlyOf(everything, of)
   if (of !== undefined && catalog.backups.length + catalog.problems.length === 0)
     return noneOf(of, store.describe())
-  const newest = () => ({
-    store,
-    entry: findBackup(catalog, {latest: true, of, preferring}, store.describe()),
-  })
+  const newest = () => findWithCautions(catalog, {latest: true, of, preferring, now}, store.describe())
   if (latest) {
     if (catalog.backups.length === 0) {
       const broken = brokenSinceNewest(catalog)
-      return {broken, whole: broken.length > 0 ? [] : [newest()]} // says that there is none
+      return {broken, whole: broken.length > 0 ? [] : [{store, ...newest()}]} // says that there is none
     }
-    const chosen = newest()
-    return {broken: brokenSinceNewest(catalog, chosen.entry), whole: [chosen]}
+    const {entry, cautions} = newest()
+    return {broken: brokenSinceNewest(catalog, entry), whole: [{store, entry}], cautions}
   }
   if (all) {
     const {problems: broken, backups} = catalog
-    if (broken.length + backups.length === 0) return {broken, whole: [newest()]} // says that there is none
+    if (broken.length + backups.length === 0) return {broken, whole: [{store, ...newest()}]} // says that there is none
     return {broken, whole: backups.map((entry) => ({store, entry}))}
   }
   throw new DbbakError('OPTION_INVALID', 'Which backup is meant?', {

@@ -11,3 +11,6 @@ export async function timed<T>(work: () => Promise<T>): Promise<{value: T; durat
   const value = await work()
   return {value, durationMs: Math.round(performance.now() - start)}
 }
+
+/** Clocks of two machines may differ by so much. */
+export const clockToleranceMs = 5 * 60_000

@@ -1,7 +1,13 @@
 import {describe, expect, test} from '@jest/globals'
 import {newestFirst, type Catalog, type CatalogEntry, type CatalogProblem} from '../../src/engine/catalog.js'
-import {brokenSinceNewest, findBackup, type BackupChoice} from '../../src/engine/find-backup.js'
+import {
+  brokenSinceNewest,
+  findBackup,
+  findWithCautions,
+  type BackupChoice,
+} from '../../src/engine/find-backup.js'
 import {onlyOf} from '../../src/engine/whose.js'
+import {lacksOf} from '../../src/engine/newest-backup.js'
 import type {Manifest} from '../../src/engine/manifest.js'
 import {DbbakError} from '../../src/support/errors.js'
 import {sampleManifest} from './sample-manifest.js'
@@ -143,6 +149,64 @@ test('times count as times, however many digits they are written with', () => {
   const mixed = catalog([without, micro, half])
   expect(mixed.backups.at(-1)).toBe(without)
   expect(find({notAfter: new Date('2025-02-15T14:30:00.250Z')}, mixed)).toBe(without)
+})
+
+describe('the newest', () => {
+  const now = new Date('2025-02-20T00:00:00Z')
+  const part = entry('2025-02-16T00:00:00.000Z', {selection: {tables: ['orders']}})
+  const future = entry('2031-01-01T00:00:00.000Z')
+  const found = (of: Catalog, choice: {latest: true} | {notAfter: Date} = {latest: true}) => {
+    const {entry: chosen, cautions} = findWithCautions(of, {...choice, now}, '/backups')
+    return [chosen, ...cautions.map(({code, message}) => `${code}: ${message}`)]
+  }
+
+  test('is one of the whole database, and a newer one of a part is named', () => {
+    expect(found(catalog([january, february, part]))).toEqual([
+      february,
+      `PARTIAL_BACKUP: ${february.manifest.id} is taken; ${part.manifest.id} holds only the table orders, and is newer: its name takes it.`,
+    ])
+    expect(found(catalog([january, part]), {notAfter: now})[0]).toBe(january)
+    expect(find({name: part.manifest.id}, catalog([january, part]))).toBe(part)
+    expect(found(catalog([part]))).toEqual([part, expect.stringContaining('no backup of the whole database')])
+  })
+
+  test('may leave something out: that is a way to back up a whole database', () => {
+    const without = entry('2025-02-17T00:00:00.000Z', {selection: {excludeTableData: ['audit']}})
+    expect(found(catalog([february, without]))).toEqual([without])
+    expect(lacksOf(without, [without, february])).toEqual([
+      {
+        code: 'PARTIAL_BACKUP',
+        message: `${without.manifest.id} holds all but the data of audit; the newest of everything is ${february.manifest.id}.`,
+      },
+    ])
+    expect(lacksOf(february, [without, february])).toEqual([])
+  })
+
+  test('is none from the future, which is named, unless there is no other', () => {
+    expect(found(catalog([january, future]))).toEqual([
+      january,
+      `BACKUP_IN_FUTURE: ${january.manifest.id} is taken; ${future.manifest.id} is from the future: a clock is or was wrong.`,
+    ])
+    expect(found(catalog([future]))).toEqual([future, expect.stringContaining('no other to take')])
+    expect(found(catalog([future, part]))[0]).toBe(future)
+    const soon = entry('2025-02-20T00:02:00.000Z')
+    expect(found(catalog([january, soon]))).toEqual([soon])
+    expect(
+      brokenSinceNewest(catalog([january, future], [problem('shop_2025-02-01T00-00-00-000Z.sql')]), january),
+    ).toHaveLength(1)
+  })
+
+  test('that is empty where one before it is not is told of with that', () => {
+    const content = {...january.manifest.content, rowCount: 0}
+    const empty = entry('2025-02-18T00:00:00.000Z', {content})
+    expect(lacksOf(empty, [empty, february, january])).toEqual([
+      {
+        code: 'EMPTY_BACKUP',
+        message: `${empty.manifest.id} holds no rows; ${february.manifest.id} held 2 rows.`,
+      },
+    ])
+    expect(lacksOf(empty, [empty])).toEqual([])
+  })
 })
 
 describe('by name', () => {

@@ -143,7 +143,9 @@ describe('age', () => {
     await put(0, {changes: {selection: {tables: ['orders'], excludeTables: ['orders_old']}}})
     const judgement = await look()
     expect(told(judgement)).toEqual(['warning ONLY_PARTS'])
-    expect(only(judgement, 'ONLY_PARTS').message).toContain('only the table orders; not the table orders_old')
+    expect(only(judgement, 'ONLY_PARTS').message).toContain(
+      'only the table orders but not the table orders_old',
+    )
     await put(0.5, {changes: {selection: {excludeTableData: ['audit']}}})
     expect(told(await look())).toEqual([])
   })

@@ -1,14 +1,15 @@
 import {DbbakError} from '../../support/errors.js'
 import {shellWord} from '../../support/shell.js'
 import {snapshotMs, type Catalog, type CatalogEntry, type CatalogProblem} from '../catalog.js'
-import {brokenSinceNewest, findBackup, noneOf} from '../find-backup.js'
+import {brokenSinceNewest, findBackup, findWithCautions, noneOf} from '../find-backup.js'
 import {timeInName} from '../naming.js'
+import type {Caution} from '../newest-backup.js'
 import {onlyOf, type Whose} from '../whose.js'
 
 /** Which backups are to be copied. */
 export type CopyChoice =
   | {name: string}
-  | {latest: true}
+  | {latest: true; now: Date}
   /** All; those whose snapshot is not older than `since`, where it is given. `allKinds`: safety backups too. */
   | {all: true; since: Date | undefined; allKinds: boolean}
 
@@ -17,6 +18,8 @@ export interface Chosen {
   backups: CatalogEntry[]
   /** What is meant too, by its name, and is damaged or lacks a file: it is reported, not passed over. */
   broken: CatalogProblem[]
+  /** What is to be said of the choice. */
+  cautions?: Caution[]
 }
 
 /**
@@ -32,7 +35,7 @@ export function chooseBackups(
   if ('name' in choice) return byName(everything, choice.name, place)
   const catalog = of === undefined ? everything : onlyOf(everything, of)
   if (of !== undefined && catalog.backups.length + catalog.problems.length === 0) return noneOf(of, place)
-  const chosen = 'latest' in choice ? newest(catalog, place) : several(catalog, choice)
+  const chosen = 'latest' in choice ? newest(catalog, choice.now, place) : several(catalog, choice)
   if (chosen.backups.length + chosen.broken.length > 0) return chosen
   if ('latest' in choice || choice.since === undefined)
     return {backups: [findBackup(catalog, {latest: true}, place)], broken: []} // says that there is none
@@ -54,10 +57,11 @@ function byName(catalog: Catalog, name: string, place: string): Chosen {
   }
 }
 
-function newest(catalog: Catalog, place: string): Chosen {
-  const broken = brokenSinceNewest(catalog)
-  const isThere = catalog.backups.some(({manifest}) => manifest.kind === 'backup')
-  return {backups: isThere ? [findBackup(catalog, {latest: true}, place)] : [], broken}
+function newest(catalog: Catalog, now: Date, place: string): Chosen {
+  if (!catalog.backups.some(({manifest}) => manifest.kind === 'backup'))
+    return {backups: [], broken: brokenSinceNewest(catalog)}
+  const {entry, cautions} = findWithCautions(catalog, {latest: true, now}, place)
+  return {backups: [entry], broken: brokenSinceNewest(catalog, entry), cautions}
 }
 
 function several({backups, problems}: Catalog, {since, allKinds}: Extract<CopyChoice, {all: true}>): Chosen {

@@ -1,10 +1,11 @@
+import {clockToleranceMs} from '../../support/clock.js'
 import {formatAge, formatTime} from '../../support/figures.js'
 import {shellWord} from '../../support/shell.js'
 import {snapshotMs} from '../catalog.js'
 import type {Commands} from './commands.js'
 import type {StatusFinding} from './finding.js'
 import {ignoreWord, type DatabaseOfManifest, type Question} from './question.js'
-import {ageSecondsOf, clockToleranceMs, type BackupSeries} from './status-of-database.js'
+import {ageSecondsOf, type BackupSeries} from './status-of-database.js'
 import {countOf, someOf} from './wording.js'
 
 export interface AgeLimits {

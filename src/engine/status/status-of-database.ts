@@ -1,3 +1,4 @@
+import {clockToleranceMs} from '../../support/clock.js'
 import {snapshotMs, type CatalogEntry} from '../catalog.js'
 import type {Manifest} from '../manifest.js'
 import {isPart} from '../series.js'
@@ -79,8 +80,6 @@ export interface BackupSeries {
   counting: CatalogEntry[]
 }
 
-/** Clocks of two machines may differ by so much. */
-export const clockToleranceMs = 5 * 60_000
 const historyMs = 400 * 86_400_000
 
 /**
