@@ -1,4 +1,5 @@
 import type {ListedBackup, ListResult} from '../index.js'
+import {selectionText} from '../engine/series.js'
 import {displayWidth, formatAge, formatBytes, formatCount, printable} from './format.js'
 import {styleFor} from './style.js'
 import {renderTable, type Column} from './table.js'
@@ -37,8 +38,16 @@ const factColumns: Column[] = [
 function backupTable(backups: ListedBackup[], allKinds: boolean): string {
   const columns = columnsOf(process.stdout)
   const styleHeader = styleFor(process.stdout).dim
-  const facts = [...(allKinds ? [{header: 'KIND'}] : []), ...factColumns]
-  const rows = backups.map((backup) => factsOf(backup, allKinds))
+  const hasSelected = backups.some(({selection}) => selection !== null)
+  const facts = [
+    ...(allKinds ? [{header: 'KIND'}] : []),
+    ...factColumns,
+    ...(hasSelected ? [{header: 'HOLDS', canShrink: true}] : []),
+  ]
+  const rows = backups.map((backup) => [
+    ...factsOf(backup, allKinds),
+    ...(hasSelected ? [selectionText(backup) ?? 'everything'] : []),
+  ])
   const whole = renderTable(
     [name, ...facts],
     rows.map((row, index) => [backups[index]!.name, ...row]),

@@ -3,7 +3,8 @@ import type {Clock} from '../support/clock.js'
 import type {CatalogCache} from './catalog-cache.js'
 import {readCatalog, type CatalogEntry, type CatalogProblem} from './catalog.js'
 import type {Manifest} from './manifest.js'
-import {onlyOf, type Whose} from './whose.js'
+import {isPart, packingKey, seriesKey} from './series.js'
+import {databaseKey, onlyOf, type Whose} from './whose.js'
 import type {VerificationLevel, VerificationRecord} from './verify/verification-record.js'
 
 export interface ListRequest {
@@ -25,12 +26,16 @@ export interface ListedBackup {
   snapshotAt: string
   ageSeconds: number
   bytes: number
-  /** Against the backup of the same database before it; null for the first. */
+  /** Against the one before it of the same database and selection that was packed in the same way; null for the first. */
   bytesChange: number | null
   format: Manifest['format']
   compression: string
   encryption: string | null
   label: string | null
+  /** What was taken and left, as the patterns that were given; null for everything. */
+  selection: Manifest['selection']
+  /** Only some of the tables or schemas. */
+  isPart: boolean
   tableCount: number
   rowCount: number
   verification: {level: VerificationLevel; verdict: VerificationRecord['verdict']; at: string} | null
@@ -56,7 +61,8 @@ export async function listBackups(
   const everything = await readCatalog(store, cache)
   const catalog = request.of === undefined ? everything : onlyOf(everything, request.of)
   const shown = catalog.backups.filter(({manifest}) => request.allKinds || manifest.kind === 'backup')
-  const listed = shown.map((entry, index) => describe(entry, oneBefore(shown, index), store, clock.now()))
+  const before = onesBefore(shown)
+  const listed = shown.map((entry) => describe(entry, before.get(entry), store, clock.now()))
   const result = {
     destination: store.describe(),
     backups: listed.slice(0, request.limit),
@@ -65,14 +71,22 @@ export async function listBackups(
   return request.incomplete ? {...result, incomplete: await leftovers(store, catalog.unclaimed)} : result
 }
 
-/** The backup of the same database and kind that was taken before one. @param entries newest first */
-function oneBefore(entries: CatalogEntry[], index: number): CatalogEntry | undefined {
-  const {database, kind} = entries[index]?.manifest ?? {}
-  for (let at = index + 1; at < entries.length; at++) {
-    const {manifest} = entries[at] ?? {}
-    if (manifest?.database.name === database?.name && manifest?.kind === kind) return entries[at]
+/** Of each backup the one before it that its size can be compared with. @param entries newest first */
+function onesBefore(entries: CatalogEntry[]): Map<CatalogEntry, CatalogEntry | undefined> {
+  const last = new Map<string, CatalogEntry>()
+  const before = new Map<CatalogEntry, CatalogEntry | undefined>()
+  for (const entry of entries.toReversed()) {
+    const {database, kind} = entry.manifest
+    const key = JSON.stringify([
+      databaseKey(database),
+      kind,
+      seriesKey(entry.manifest),
+      packingKey(entry.manifest),
+    ])
+    before.set(entry, last.get(key))
+    last.set(key, entry)
   }
-  return undefined
+  return before
 }
 
 function describe(
@@ -95,6 +109,8 @@ function describe(
     compression: manifest.compression.algorithm,
     encryption: manifest.encryption?.method ?? null,
     label: manifest.label,
+    selection: seriesKey(manifest) === null ? null : manifest.selection,
+    isPart: isPart(manifest),
     tableCount: manifest.content.tableCount,
     rowCount: manifest.content.rowCount,
     verification: verification

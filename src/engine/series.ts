@@ -21,14 +21,9 @@ export function seriesKey({selection}: Selected): string | null {
 export const isPart = ({selection}: Selected): boolean =>
   (selection?.schemas?.length ?? 0) > 0 || (selection?.tables?.length ?? 0) > 0
 
-type Packed = Pick<Manifest, 'format' | 'compression'>
-
-/** Only sizes of archives that were made in the same way can be compared. */
-export function samePacking(one: Packed, other: Packed): boolean {
-  const {algorithm, level, by} = one.compression
-  const {algorithm: otherAlgorithm, level: otherLevel, by: otherBy} = other.compression
-  return one.format === other.format && algorithm === otherAlgorithm && level === otherLevel && by === otherBy
-}
+/** The same text for archives that were made in the same way: only their sizes can be compared. */
+export const packingKey = ({format, compression}: Pick<Manifest, 'format' | 'compression'>): string =>
+  JSON.stringify([format, compression.algorithm, compression.level, compression.by])
 
 /** "only the tables orders, items", "all but the data of audit"; undefined where nothing was selected. */
 export function selectionText(manifest: Selected): string | undefined {

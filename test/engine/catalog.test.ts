@@ -229,6 +229,31 @@ describe('the list', () => {
     expect((await listBackups(store, {...ask, allKinds: true}, clock)).backups).toHaveLength(4)
   })
 
+  test('tells parts, and compares like with like: the same selection, packed in the same way', async () => {
+    const bytesAt = async (days: number, bytes: number, changes: Partial<Manifest> = {}) => {
+      const manifest = sampleManifest(day(days), changes)
+      await putBackup({...manifest, files: [{...manifest.files[0], bytes}]})
+    }
+    const part = {selection: {tables: ['orders', 'items']}}
+    const packed = {compression: {algorithm: 'zstd', level: 19, by: 'dbbak'}} as const
+    await bytesAt(1, 100, {selection: {tables: []}})
+    await bytesAt(2, 10, part)
+    await bytesAt(3, 70, packed)
+    await bytesAt(4, 12, {selection: {tables: ['items', 'orders'], schemas: []}})
+    await bytesAt(5, 110)
+    await bytesAt(6, 60, {selection: {excludeTables: ['audit']}})
+    const {backups} = await listBackups(store, ask, clock)
+    expect(backups.map(({bytes, bytesChange, isPart}) => [bytes, bytesChange, isPart])).toEqual([
+      [60, null, false],
+      [110, 10, false],
+      [12, 2, true],
+      [70, null, false],
+      [10, null, true],
+      [100, null, false],
+    ])
+    expect(backups.map(({selection}) => selection !== null)).toEqual([true, false, true, false, true, false])
+  })
+
   test('names leftovers only when asked', async () => {
     await put('shop_1.dump', 'cut off')
     expect(await listBackups(store, ask, clock)).toEqual({destination: 'memory', backups: [], problems: []})

@@ -1,6 +1,6 @@
 import {snapshotMs, type CatalogEntry} from '../catalog.js'
 import type {Manifest} from '../manifest.js'
-import {samePacking, seriesKey} from '../series.js'
+import {packingKey, seriesKey} from '../series.js'
 import type {Commands} from './commands.js'
 import {deviationOf, type Deviation, type Sample} from './deviation.js'
 import type {StatusFinding} from './finding.js'
@@ -34,7 +34,7 @@ export function contentFindings(
   const found = [
     ...sizeFindings(
       newest,
-      before.filter(({manifest}) => samePacking(manifest, newest.manifest)),
+      before.filter(({manifest}) => packingKey(manifest) === packingKey(newest.manifest)),
       maxChange,
     ),
     ...(empty.length > 0 ? empty : rowFindings(newest, counted, maxChange)),
