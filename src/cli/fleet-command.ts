@@ -13,6 +13,7 @@ export interface FleetFlags extends SharedFlags {
   'all-databases'?: boolean | undefined
   shard?: string | undefined
   concurrency?: number | undefined
+  'dry-run'?: boolean | undefined
 }
 
 /** What is done for each database. */
@@ -36,6 +37,8 @@ export interface ForDatabase {
   events: Events
   /** Runs that share a limit on bandwidth share this. */
   line?: Line
+  /** What they have in common is told once for all. */
+  isOneOfSeveral?: boolean
 }
 
 /** A command that works on one database, or on several after the same pattern. */
@@ -62,8 +65,14 @@ export abstract class FleetCommand extends DbbakCommand {
     if (isOne) return work({...(await whose(names[0]!)), events}, log)
     refuse?.()
     const line = {}
-    const result = await forEachDatabase(names, {concurrency, doing, events, signal}, async (name, toldTo) =>
-      work({...(await whose(name)), events: toldTo, line}, () => {}),
+    const {withFleetNotices} = await import('../library/fleet-notices.js')
+    const dryRun = flags['dry-run']
+    const result = await withFleetNotices(
+      {command: this.id ?? '', databases: names, dryRun, config, events, signal},
+      () =>
+        forEachDatabase(names, {concurrency, doing, events, signal}, async (name, toldTo) =>
+          work({...(await whose(name)), events: toldTo, line, isOneOfSeveral: true}, () => {}),
+        ),
     )
     this.log(fleetSummary(result, facts))
     const error = fleetError(result, this.id)

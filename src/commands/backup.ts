@@ -165,6 +165,7 @@ export default class Backup extends FleetCommand {
     const verified = await verifyBackups({
       ...options,
       backup: result.backup.id,
+      isNewest: true,
       from: options.to?.[0],
       level: flags.verify as VerifyOptions['level'],
       scratch: flags.scratch as VerifyOptions['scratch'],

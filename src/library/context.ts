@@ -22,6 +22,8 @@ export interface RunOptions {
   config?: string | undefined
   /** One of the config file's `databases`, whose settings go before variables. */
   database?: string | undefined
+  /** One of several: what their notifications have in common is told once for all. */
+  isOneOfSeveral?: boolean | undefined
   /** Told of progress, warnings and stages. */
   events?: Events
   /** Ends the operation; what it began is cleaned up. */
@@ -49,6 +51,9 @@ export interface Context {
   clock: Clock
   search: ToolSearch
   line: Line
+  /** The name in the config file of the database that was chosen. */
+  chosen: string | undefined
+  isOneOfSeveral: boolean | undefined
 }
 
 /** Where an operation's environment and relative paths come from. */
@@ -83,6 +88,8 @@ export async function openContext(
     clock: options.clock ?? systemClock,
     search: {env, pgBin: settings.pgBin.value},
     line: options.line ?? {},
+    chosen: options.database,
+    isOneOfSeveral: options.isOneOfSeveral,
   }
 }
 
@@ -137,9 +144,14 @@ const addressOf = ({database, host, port}: ConnectionDescription): Whose => ({na
 export async function factsOf(
   context: Context,
   destinations: string[],
-): Promise<{database?: {host: string; name: string} | undefined; destinations: string[]}> {
+): Promise<{
+  database?: {host: string; port: number; name: string} | undefined
+  about?: string | undefined
+  destinations: string[]
+}> {
   const connection = await openDatabase({...context, events: silent}).catch(() => undefined)
-  return {database: connection && {host: connection.host, name: connection.database}, destinations}
+  const database = connection && {host: connection.host, port: connection.port, name: connection.database}
+  return {database, about: database ? undefined : context.chosen, destinations}
 }
 
 /** The test database, if one is set. */

@@ -1,16 +1,18 @@
 import {randomUUID} from 'node:crypto'
 import {hostname} from 'node:os'
+import {resolve} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {Events} from '../engine/events.js'
 import type {Channel, Environment} from '../notify/channel.js'
 import {setUpChannels} from '../notify/channels.js'
 import type {NotificationsConfig} from '../notify/config.js'
-import type {Notice, NoticeError, NoticeEvent} from '../notify/notice.js'
+import type {Fact, Notice, NoticeError, NoticeEvent} from '../notify/notice.js'
 import {interruptedLimitMs, notify, type Delivery} from '../notify/notify.js'
 import {runUrlOf} from '../notify/run-url.js'
 import {summaryOf, type Summary} from '../notify/summaries.js'
 import type {Clock} from '../support/clock.js'
 import {DbbakError, messageOf} from '../support/errors.js'
+import {failureMemory, type FailureMemory} from './failure-memory.js'
 import {mask, redactSecrets} from './redaction.js'
 
 /** What the sending of notices needs of a context. */
@@ -18,17 +20,29 @@ export interface NoticeContext {
   env: Environment
   /** The `notifications` of the config file. */
   notifications?: NotificationsConfig | undefined
+  /** One of several databases: what is shared by all is told once for all, by {@link withFleetNotices}. */
+  isOneOfSeveral?: boolean | undefined
   events: Events
   clock: Clock
   signal: AbortSignal
+  cwd?: string | undefined
+  /** Where it is kept that the work failed. */
+  settings?: {cacheDir: {value: string}} | undefined
 }
 
 /** What is known before the work begins. Runs of the same work must give the same: incidents are told apart by it. */
 export interface NoticeFacts<T> {
-  database?: {host: string; name: string} | undefined
+  database?: Notice['database']
+  about?: string | undefined
   destinations?: string[] | undefined
+  /** Which part of such work it is: an incident of `verify --latest` is not closed by one of an old backup. */
+  scope?: string | undefined
   /** Why the work counts as failed although it came to a result. */
   failure?: ((result: T) => unknown) | undefined
+  /** What there is to say of a result beside what {@link summaryOf} says. */
+  describe?: ((document: unknown) => Fact[]) | undefined
+  /** Only those are told. */
+  only?: ((channel: Pick<Channel, 'kind' | 'isShared'>) => boolean) | undefined
   /** A rehearsal that changes nothing: nobody is told. */
   dryRun?: boolean | undefined
 }
@@ -44,7 +58,7 @@ export async function withNotices<T>(
   facts: NoticeFacts<T>,
   operation: () => Promise<T>,
 ): Promise<T> {
-  const channels = facts.dryRun ? [] : openChannels(event, context)
+  const channels = facts.dryRun ? [] : openChannels(event, context, facts.only)
   if (channels.length === 0) return operation()
   const run = new NoticedRun<T>(event, context, facts, channels)
   run.begin()
@@ -60,15 +74,23 @@ export async function withNotices<T>(
 }
 
 /** A channel that cannot be told is no reason not to do the work. */
-function openChannels(event: NoticeEvent, {notifications, env, events}: NoticeContext): Channel[] {
+function openChannels(
+  event: NoticeEvent,
+  {notifications, env, events, isOneOfSeveral}: NoticeContext,
+  only: NoticeFacts<never>['only'],
+): Channel[] {
   const {channels, unset} = setUpChannels(notifications, env)
   for (const one of unset)
-    if (one.events.includes(event)) {
+    if (one.events.includes(event) && !only && !(isOneOfSeveral && one.isShared)) {
       const message = `Nothing is told to ${one.name}: ${one.reason}.`
       events.warning?.({code: 'NOTIFICATION_FAILED', message})
     }
-  return channels
+  // A check has one state: of several databases the last one would set it, whatever became of the others.
+  return channels.filter(only ?? ((channel) => !(isOneOfSeveral && isSharedPing(channel))))
 }
+
+export const isSharedPing = ({kind, isShared}: Pick<Channel, 'kind' | 'isShared'>): boolean =>
+  kind === 'ping' && isShared
 
 /** After an interruption, so much of the time for the notice of it may be lost to the one of the beginning. */
 const beginningLimitMs = 1000
@@ -76,6 +98,7 @@ const beginningLimitMs = 1000
 class NoticedRun<T> {
   private readonly runId = randomUUID()
   private readonly startMs = performance.now()
+  private readonly memory: FailureMemory
   private beginning: Promise<void> = Promise.resolve()
 
   constructor(
@@ -83,7 +106,11 @@ class NoticedRun<T> {
     private readonly context: NoticeContext,
     private readonly facts: NoticeFacts<T>,
     private readonly channels: Channel[],
-  ) {}
+  ) {
+    const wanted = channels.some(({remembers}) => remembers)
+    const folder = wanted ? cacheFolder(context) : undefined
+    this.memory = failureMemory(folder, `${event}/${subjectOf(event, facts)}`)
+  }
 
   /** Does not wait: a monitor that is slow to answer must not delay a backup. */
   begin(): void {
@@ -93,7 +120,13 @@ class NoticedRun<T> {
   async ended(result: T): Promise<void> {
     const failure = this.facts.failure?.(result)
     if (failure !== undefined && failure !== null) return this.failed(failure, result)
-    await this.send(this.channels, () => ({...this.common(result), ...this.took(), outcome: 'success'}))
+    const isRecovery = await this.memory.forget()
+    await this.send(this.channels, () => ({
+      ...this.common(result),
+      ...this.took(),
+      outcome: 'success',
+      isRecovery,
+    }))
   }
 
   async failed(thrown: unknown, result?: unknown): Promise<void> {
@@ -102,6 +135,7 @@ class NoticedRun<T> {
     // Whoever says no when asked knows; only a monitor that was told of the beginning waits for an end.
     const isChoice = error instanceof DbbakError && error.code === 'CANCELLED'
     const start = {...this.common(), outcome: 'start'} as const
+    if (!isChoice) await this.memory.remember()
     const channels = isChoice ? this.channels.filter((channel) => channel.wants(start)) : this.channels
     await this.send(channels, () => ({
       ...this.common(document),
@@ -117,10 +151,11 @@ class NoticedRun<T> {
     return {
       ...noticeBase(this.event, this.context),
       runId: this.runId,
-      subject: subjectOf(this.facts),
+      subject: subjectOf(this.event, this.facts),
       database: database ?? summary.database,
+      about: this.facts.about,
       destinations: summary.destinations.length > 0 ? summary.destinations : destinations.map(redactSecrets),
-      facts: summary.facts,
+      facts: [...summary.facts, ...(this.facts.describe?.(document) ?? []).map(redactedFact)],
       figures: summary.figures,
     }
   }
@@ -148,6 +183,14 @@ class NoticedRun<T> {
   }
 }
 
+function cacheFolder({settings, cwd = '.'}: NoticeContext): string | undefined {
+  try {
+    return settings && resolve(cwd, settings.cacheDir.value)
+  } catch {
+    return undefined // it is not set; whoever needs it says so
+  }
+}
+
 function warnOf(deliveries: Delivery[], events: Events): void {
   for (const {channel, status, reason} of deliveries) {
     if (status === 'sent') events.detail?.(`Told ${channel}.`)
@@ -168,10 +211,18 @@ function noticeBase(event: NoticeEvent, {env, clock}: Pick<NoticeContext, 'env' 
   }
 }
 
-/** The database where it is known, else the places. */
-function subjectOf({database, destinations = []}: NoticeFacts<never>): string {
-  if (database !== undefined) return `${database.host}/${database.name}`
-  return [...destinations].map(redactSecrets).sort().join(' ')
+/**
+ * The database, the places and what of it all: a run that succeeds closes the incident of such a run that failed, and no
+ * other. Whatever a database was restored from, it is restored.
+ */
+function subjectOf(
+  event: NoticeEvent,
+  {database, about, destinations = [], scope}: NoticeFacts<never>,
+): string {
+  const {host, port, name} = database ?? {}
+  const place = database && `${host}${port === undefined ? '' : `:${port}`}/${name}`
+  const places = event === 'restore' && place !== undefined ? [] : destinations.map(redactSecrets).sort()
+  return [place ?? about, ...places, scope].filter((part) => part !== undefined).join(' ')
 }
 
 /** After an interruption almost every error is only its echo; a rollback that failed is not. */
@@ -211,9 +262,14 @@ function redacted(summary: Summary): Summary {
   return {
     ...summary,
     destinations: destinations.map(redactSecrets),
-    facts: facts.map(({label, value}) => ({label: redactSecrets(label), value: redactSecrets(value)})),
+    facts: facts.map(redactedFact),
   }
 }
+
+const redactedFact = ({label, value}: Fact): Fact => ({
+  label: redactSecrets(label),
+  value: redactSecrets(value),
+})
 
 /** How a channel took a test. */
 export interface ChannelTest {

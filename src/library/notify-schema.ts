@@ -1,7 +1,7 @@
 import {z} from 'zod'
 import type {HooksConfig} from './hooks.js'
 import type {NotificationsConfig} from '../notify/config.js'
-import {noticeEvents, noticeOutcomes} from '../notify/notice.js'
+import {noticeChoices, noticeEvents} from '../notify/notice.js'
 
 const text = z.string().min(1)
 
@@ -12,10 +12,12 @@ const named = {
 const chosen = {
   ...named,
   on: z
-    .array(z.enum(noticeOutcomes))
+    .array(z.enum(noticeChoices))
     .min(1)
     .optional()
-    .describe('Only of these outcomes; by default failures, for webhooks successes too.'),
+    .describe(
+      'Only of these outcomes; by default failures, for webhooks successes too. `recovered` is the first success after a failure.',
+    ),
 }
 
 export const channelSchemas = {
@@ -48,7 +50,11 @@ export const channelSchemas = {
   webhook: z.strictObject({
     type: z.literal('webhook'),
     url: text,
-    secret: text.optional().describe('Signs what is sent, as Standard Webhooks says.'),
+    secret: text
+      .optional()
+      .describe(
+        'Signs what is sent, as Standard Webhooks says: whsec_ and base64, or any other text as it is.',
+      ),
     headers: z.record(text, z.string()).optional(),
     ...chosen,
   }),

@@ -78,7 +78,8 @@ async function prune(
     const from = typeof options.from === 'string' ? [options.from] : (options.from ?? [])
     const places = from.length > 0 ? from : context.settings.destinations.value
     const {notifications} = context.settings
-    const facts = {...(await factsOf(context, places)), failure: pruneError, dryRun: options.dryRun}
+    const about = {...(await factsOf(context, places)), scope: options.of && `of ${options.of}`}
+    const facts = {...about, failure: pruneError, dryRun: options.dryRun}
     return withNotices('prune', {...context, notifications}, facts, async () => {
       const opened = await openStores(context, places)
       return usingStores(opened, () => {

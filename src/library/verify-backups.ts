@@ -35,6 +35,8 @@ export interface VerifyOptions extends RunOptions {
   /** A backup's name, path or URL; without it `latest` or `all`. */
   backup?: string | undefined
   latest?: boolean | undefined
+  /** The backup that is named was taken a moment ago: notices take it for the newest. */
+  isNewest?: boolean | undefined
   all?: boolean | undefined
   /** Only backups of a database of this name; with `latest` by default DATABASE_URL's, where there are some of several. */
   of?: string | undefined
@@ -69,7 +71,8 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
     const context = await openContext(options, {'test-database-url': options.testDatabaseUrl})
     const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
     const {notifications} = context.settings
-    const facts = {...(await factsOf(context, [store.describe()])), failure: verificationError}
+    const about = await factsOf(context, [store.describe()])
+    const facts = {...about, scope: scopeOf(options), failure: verificationError}
     return usingStores([store], () =>
       withNotices('verify', {...context, notifications}, facts, async () => {
         const catalog = await readCatalog(store, catalogCache(context, store))
@@ -85,6 +88,12 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
       }),
     )
   })
+}
+
+/** Which verifications are the same work: a passed one closes the incident of one that asked for as much. */
+function scopeOf({backup, isNewest, latest, all, of, level = 'auto'}: VerifyOptions): string {
+  const which = all ? 'all' : latest || isNewest ? 'latest' : (backup ?? '')
+  return [which, ...(of === undefined ? [] : [`of ${of}`]), `level ${level}`].join(' ')
 }
 
 async function verifyChosen(

@@ -1,4 +1,4 @@
-import type {Notice, NoticeEvent, NoticeOutcome} from './notice.js'
+import type {Notice, NoticeChoice, NoticeEvent} from './notice.js'
 
 export type ChannelKind = 'slack' | 'discord' | 'pagerduty' | 'email' | 'webhook' | 'ping'
 
@@ -18,7 +18,11 @@ export interface Channel {
   /** Fit to print: never its address. */
   name: string
   kind: ChannelKind
+  /** Told of all databases, and not of one that has channels of its own. */
+  isShared: boolean
   wants(notice: Notice): boolean
+  /** Whether it is to be known for this channel that the last run failed. */
+  remembers: boolean
   /** @throws DeliveryFailure with a reason that holds no address and no secret */
   send(notice: Notice, deps: SendDeps): Promise<void>
 }
@@ -28,13 +32,15 @@ export class DeliveryFailure extends Error {}
 
 /** Which notices a channel gets. */
 export interface Choice {
-  on: readonly NoticeOutcome[]
+  on: readonly NoticeChoice[]
   events: readonly NoticeEvent[]
 }
 
 /** A test is for everybody. */
 export function isChosen({on, events}: Choice, notice: Notice): boolean {
-  return notice.isTest === true || (on.includes(notice.outcome) && events.includes(notice.event))
+  if (notice.isTest === true) return true
+  const isWanted = on.includes(notice.outcome) || (notice.isRecovery === true && on.includes('recovered'))
+  return isWanted && events.includes(notice.event)
 }
 
 /** Of Node's error codes, those with which a certificate is turned down. */

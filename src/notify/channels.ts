@@ -2,7 +2,14 @@ import {DbbakError} from '../support/errors.js'
 import {isChosen, type Channel, type ChannelKind, type Choice, type Environment} from './channel.js'
 import type {ChannelConfig, NotificationsConfig} from './config.js'
 import {mailServerOf} from './mail-server.js'
-import {noticeEvents, noticeOutcomes, type Notice, type NoticeEvent, type NoticeOutcome} from './notice.js'
+import {
+  noticeChoices,
+  noticeEvents,
+  noticeOutcomes,
+  type Notice,
+  type NoticeChoice,
+  type NoticeEvent,
+} from './notice.js'
 
 /** Where a channel's settings stand, for messages: the variables' names, or a place in the config file. */
 interface Found {
@@ -16,6 +23,7 @@ export interface UnsetChannel {
   /** What is missing, in words that name the variable. */
   reason: string
   events: readonly NoticeEvent[]
+  isShared: boolean
 }
 
 /**
@@ -34,20 +42,22 @@ export function setUpChannels(
     place: (key) => `${channel.place ?? `notifications.${index}`}.${key}`,
   }))
   const found = [...fromFile.filter(({config: {type}}) => !replaced.has(type)), ...fromEnvironment]
-  const defaultOn = listOf(noticeOutcomes, env.DBBAK_NOTIFY_ON, 'DBBAK_NOTIFY_ON')
+  const defaultOn = listOf(noticeChoices, env.DBBAK_NOTIFY_ON, 'DBBAK_NOTIFY_ON')
   const channels: Channel[] = []
   const unset: UnsetChannel[] = []
   for (const [index, one] of found.entries()) {
     const name = nameOf(one, found.slice(0, index))
     const reason = missingOf(one)
-    if (reason === undefined) channels.push(open(one, name, defaultOn))
-    else unset.push({name, reason, events: one.config.events ?? noticeEvents})
+    if (reason === undefined) channels.push({...open(one, name, defaultOn), isShared: isShared(one)})
+    else unset.push({name, reason, events: one.config.events ?? noticeEvents, isShared: isShared(one)})
   }
   return {channels, unset}
 }
 
 export const channelsOf = (config: NotificationsConfig | undefined, env: Environment): Channel[] =>
   setUpChannels(config, env).channels
+
+const isShared = ({config}: Found): boolean => !config.place?.startsWith('databases.')
 
 /** What a secret that is not there (of a fork's CI, for one) leaves open must not stop a backup. */
 function missingOf({config, place}: Found): string | undefined {
@@ -132,7 +142,7 @@ const defaults: Record<ChannelKind, Choice> = {
   webhook: {on: ['success', 'failure'], events: noticeEvents},
   // A success closes the incident that a failure opened.
   pagerduty: {on: ['success', 'failure'], events: noticeEvents},
-  ping: {on: noticeOutcomes, events: noticeEvents},
+  ping: {on: noticeOutcomes, events: noticeEvents}, // a recovery is a success
 }
 
 /**
@@ -146,10 +156,14 @@ function concernsBackups({outcome, event}: Notice): boolean {
 /** Where DBBAK_NOTIFY_ON would break what the channel is for. */
 const hasFixedOutcomes = (kind: ChannelKind) => kind === 'ping' || kind === 'pagerduty'
 
-function open({config, place}: Found, name: string, defaultOn: NoticeOutcome[] | undefined): Channel {
+function open(
+  {config, place}: Found,
+  name: string,
+  defaultOn: NoticeChoice[] | undefined,
+): Omit<Channel, 'isShared'> {
   const {type: kind} = config
   const otherwise = defaults[kind]
-  const on: readonly NoticeOutcome[] =
+  const on: readonly NoticeChoice[] =
     ('on' in config ? config.on : undefined) ??
     (hasFixedOutcomes(kind) ? undefined : defaultOn) ??
     otherwise.on
@@ -158,6 +172,7 @@ function open({config, place}: Found, name: string, defaultOn: NoticeOutcome[] |
   return {
     name,
     kind,
+    remembers: on.includes('recovered'),
     wants: (notice) =>
       isChosen({on, events}, notice) && (isOwnChoice || notice.isTest === true || concernsBackups(notice)),
     send: senderOf(config, place),

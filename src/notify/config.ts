@@ -1,4 +1,4 @@
-import type {NoticeEvent, NoticeOutcome} from './notice.js'
+import type {NoticeEvent, NoticeChoice} from './notice.js'
 import type {Severity} from './pagerduty.js'
 
 interface Named {
@@ -12,7 +12,7 @@ interface Named {
 }
 
 interface Chosen extends Named {
-  on?: NoticeOutcome[] | undefined
+  on?: NoticeChoice[] | undefined
 }
 
 export type ChannelConfig =

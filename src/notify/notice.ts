@@ -5,6 +5,10 @@ export type NoticeEvent = (typeof noticeEvents)[number]
 export const noticeOutcomes = ['start', 'success', 'failure'] as const
 export type NoticeOutcome = (typeof noticeOutcomes)[number]
 
+/** What a channel may choose: `recovered` is the first success after a failure. */
+export const noticeChoices = [...noticeOutcomes, 'recovered'] as const
+export type NoticeChoice = (typeof noticeChoices)[number]
+
 /** Something worth knowing, in words: `Rows`, `1,234`. */
 export interface Fact {
   label: string
@@ -30,7 +34,9 @@ export interface Notice {
   at: string
   /** What the event is about, alike in every run: incidents are opened and resolved by it. */
   subject: string
-  database?: {host: string; name: string} | undefined
+  database?: {host: string; port?: number | undefined; name: string} | undefined
+  /** Several databases, or one of which nothing but its name in the config file is known. */
+  about?: string | undefined
   destinations: string[]
   /** The machine that dbbak ran on. */
   machine: string
@@ -41,6 +47,8 @@ export interface Notice {
   /** For programs: bytes, rows, counts. */
   figures: Record<string, number>
   error?: NoticeError | undefined
+  /** A success, and the last run of the same work was none. */
+  isRecovery?: boolean | undefined
   /** Sent by `doctor`: it must neither page anybody nor count as a backup. */
   isTest?: boolean | undefined
 }

@@ -49,6 +49,7 @@ export function webhookMessage(notice: Notice): Record<string, unknown> {
     runId,
     event,
     outcome,
+    recovered: notice.isRecovery ?? false,
     at,
     test: notice.isTest ?? false,
     title: titleOf(notice),

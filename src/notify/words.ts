@@ -23,19 +23,23 @@ export function symbolOf({outcome, isTest}: Notice): string {
   return {start: '▶', success: '✅', failure: '❌'}[outcome]
 }
 
-function aboutWhat({database, destinations, event}: Notice): string {
+function aboutWhat({database, about, destinations, event}: Notice): string {
   if (database !== undefined) {
     const {name, host} = database
     return event === 'backup' || event === 'restore'
       ? `${name} on ${host}`
       : `the backups of ${name} on ${host}`
   }
+  if (about !== undefined)
+    return event === 'backup' || event === 'restore' ? about : `the backups of ${about}`
   return destinations.length > 0 ? `the backups at ${destinations.join(', ')}` : 'the database'
 }
 
 function howItWent(notice: Notice): string {
   if (notice.outcome === 'start') return 'began'
-  if (notice.outcome === 'success') return notice.event === 'status' ? 'found nothing wrong' : 'succeeded'
+  const again = notice.isRecovery ? ' again' : ''
+  if (notice.outcome === 'success')
+    return notice.event === 'status' ? `found nothing wrong${again && ' any more'}` : `succeeded${again}`
   if (isInterruption(notice)) return 'was interrupted'
   return notice.event === 'status' ? 'found something wrong' : 'failed'
 }

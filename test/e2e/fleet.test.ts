@@ -3,6 +3,7 @@ import {mkdtemp, readdir, readFile, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import pg from 'pg'
+import {startReceiver} from '../support/http-receiver.js'
 import {until} from '../support/processes.js'
 import {startServer, type TestServer} from '../support/servers.js'
 import {dbbak, dbbakJson, failing, startDbbak, toolSettings} from './program.js'
@@ -198,6 +199,55 @@ test('where backups of several databases lie together, the newest is that of the
   expect(await verify(['--all', '--database', 'alpha'], 'delta')).toMatchObject([
     {id: expect.stringMatching(/^alpha_/)},
   ])
+})
+
+test('a shared check is told once of all, by the worst; what one database lacks stops only that one', async () => {
+  const receiver = await startReceiver()
+  const config = join(folder, 'notified.json')
+  const url = (name: string) => `${receiver.url}/${name}`
+  await writeFile(
+    config,
+    JSON.stringify({
+      to: [join(folder, 'notified')],
+      notifications: [
+        {type: 'ping', url: url('shared')},
+        {type: 'webhook', url: url('hook')},
+      ],
+      databases: {
+        alpha: {url: server.url('alpha')},
+        beta: {url: server.url('beta'), notifications: [{type: 'ping', url: url('beta')}]},
+        delta: {url: '${DELTA_URL}', format: '${DELTA_FORMAT}'},
+      },
+    }),
+  )
+  const args = ['backup', '--all-databases', '--config', config]
+  const {databases} = await dbbakJson(args, run(), 2)
+  expect(databases).toMatchObject([
+    {database: 'alpha', status: 'done'},
+    {database: 'beta', status: 'done'},
+    {database: 'delta', status: 'failed', error: {code: 'CONFIG_INVALID'}},
+  ])
+  expect(databases[2].error.message).toContain('databases.delta.url from ${DELTA_URL}')
+  const requests = receiver.requests.splice(0)
+  const pings = requests.filter(({path}) => path.startsWith('/shared'))
+  expect(pings.map(({path}) => path.split('?')[0])).toEqual(['/shared/start', '/shared/fail'])
+  expect(pings[1].body).toMatch(
+    /^Backup of 3 databases failed\.\n[^]*alpha: done\nbeta: done\ndelta: failed: CONFIG_INVALID/,
+  )
+  expect(requests.map(({path}) => path.split('?')[0]).filter((path) => path.startsWith('/beta'))).toEqual([
+    '/beta/start',
+    '/beta',
+  ])
+  const hooks = requests.filter(({path}) => path === '/hook').map((request) => request.json().title as string)
+  expect(hooks.sort()).toEqual([
+    expect.stringMatching(/^Backup of alpha on .* succeeded$/),
+    'Backup of delta failed',
+  ])
+  const whole = {...run(), env: {...env, DELTA_URL: server.url('delta'), DELTA_FORMAT: 'plain'}}
+  await dbbakJson(args, whole)
+  const paths = receiver.requests.map(({path}) => path.split('?')[0])
+  expect(paths.filter((path) => path.startsWith('/shared'))).toEqual(['/shared/start', '/shared'])
+  await receiver.stop()
 })
 
 test('Ctrl-C ends all of them, leaves nothing half-done, and tells what was done until then', async () => {

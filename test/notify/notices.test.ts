@@ -1,6 +1,14 @@
 import {afterEach, beforeEach, describe, expect, test} from '@jest/globals'
+import {mkdtemp, readdir, rm, writeFile} from 'node:fs/promises'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
 import type {Events} from '../../src/engine/events.js'
-import {testNotifications, withNotices, type NoticeContext} from '../../src/library/notices.js'
+import {
+  testNotifications,
+  withNotices,
+  type NoticeContext,
+  type NoticeFacts,
+} from '../../src/library/notices.js'
 import type {ChannelConfig} from '../../src/notify/config.js'
 import type {NoticeEvent} from '../../src/notify/notice.js'
 import {summaryOf} from '../../src/notify/summaries.js'
@@ -240,6 +248,98 @@ describe('work that is watched over', () => {
       'trigger dbbak/backup//mnt/a /mnt/b',
       'resolve dbbak/backup//mnt/a /mnt/b',
     ])
+  })
+
+  test('closes no incident but its own', async () => {
+    const notifications: ChannelConfig[] = [
+      {type: 'pagerduty', routingKey: 'R'.repeat(32), url: receiver.url},
+    ]
+    const keyOf = async (event: NoticeEvent, facts: NoticeFacts<unknown>) => {
+      await withNotices(event, context({notifications}), facts, async () => ({}))
+      return sent().at(-1).dedup_key as string
+    }
+    const at = (port: number, more: NoticeFacts<unknown> = {}) => ({
+      database: {host: 'db', port, name: 'shop'},
+      destinations: ['/mnt/a'],
+      ...more,
+    })
+    const keys = [
+      await keyOf('backup', at(5432)),
+      await keyOf('backup', at(5433)),
+      await keyOf('backup', at(5432, {destinations: ['/mnt/b']})),
+      await keyOf('verify', at(5432, {scope: 'latest level checksum'})),
+      await keyOf('verify', at(5432, {scope: 'latest level restore'})),
+    ]
+    expect(keys[0]).toBe('dbbak/backup/db:5432/shop /mnt/a')
+    expect(new Set(keys).size).toBe(keys.length)
+    // Whatever it was restored from.
+    expect(await keyOf('restore', at(5432))).toBe(
+      await keyOf('restore', at(5432, {destinations: ['/mnt/b']})),
+    )
+  })
+})
+
+describe('a recovery', () => {
+  let cacheDir: string
+  beforeEach(async () => {
+    cacheDir = await mkdtemp(join(tmpdir(), 'failures-'))
+  })
+  afterEach(() => rm(cacheDir, {recursive: true, force: true}))
+  const failing = () => Promise.reject(new DbbakError('SERVER_UNREACHABLE', 'x.'))
+
+  const notifications = (): ChannelConfig[] => [
+    {type: 'webhook', url: `${receiver.url}/both`, on: ['failure', 'recovered']},
+    {type: 'webhook', url: `${receiver.url}/failure`, on: ['failure']},
+  ]
+  const run = (work: () => Promise<unknown>, facts: NoticeFacts<unknown> = shop, dir = cacheDir) =>
+    withNotices(
+      'backup',
+      context({notifications: notifications(), settings: {cacheDir: {value: dir}}}),
+      facts,
+      work,
+    )
+  const told = () => receiver.requests.splice(0).map((request) => `${request.path} ${request.json().title}`)
+
+  test('is told once, of the work that had failed, to those who want to know', async () => {
+    await run(async () => backupResult)
+    await expect(run(failing)).rejects.toThrow()
+    await expect(run(failing)).rejects.toThrow()
+    told()
+    await run(async () => backupResult, {database: {host: 'db.internal', name: 'crm'}})
+    expect(told()).toEqual([])
+    await run(async () => backupResult)
+    expect(told()).toEqual(['/both Backup of shop on db.internal succeeded again'])
+    await run(async () => backupResult)
+    expect(told()).toEqual([])
+    expect(await readdir(join(cacheDir, 'failures'))).toEqual([])
+  })
+
+  test('that cannot be kept in mind changes nothing', async () => {
+    const file = join(cacheDir, 'file')
+    await writeFile(file, '')
+    await expect(run(failing, shop, file)).rejects.toMatchObject({code: 'SERVER_UNREACHABLE'})
+    expect(await run(async () => backupResult, shop, file)).toBe(backupResult)
+    expect(warnings).toEqual([])
+  })
+})
+
+describe('one of several databases', () => {
+  test('is told of to its own check, but not to the one that all share', async () => {
+    const notifications: ChannelConfig[] = [
+      {type: 'ping', url: `${receiver.url}/shared`, place: 'notifications.0'},
+      {type: 'ping', url: `${receiver.url}/own`, place: 'databases.shop.notifications.0'},
+      {type: 'webhook', url: `${receiver.url}/hook`},
+    ]
+    await withNotices(
+      'backup',
+      context({notifications, isOneOfSeveral: true}),
+      {about: 'shop'},
+      async () => ({}),
+    )
+    const paths = receiver.requests.map(({path}) => path.split('?')[0]).sort()
+    expect(paths).toEqual(['/hook', '/own', '/own/start'])
+    const hook = receiver.requests.find(({path}) => path === '/hook')
+    expect((hook as (typeof receiver.requests)[0]).json().title).toBe('Backup of shop succeeded')
   })
 })
 
