@@ -26,6 +26,8 @@ export interface HookContext {
   hooks?: HooksConfig | undefined
   events: Events
   signal: AbortSignal
+  /** Hides what is secret in what a hook prints, beside what the environment holds. */
+  hide?: ((text: string) => string) | undefined
 }
 
 export interface HookFacts<T> {
@@ -183,11 +185,12 @@ function warn({name}: ParsedHook, {events}: HookContext, what: string): void {
 
 function run(
   {name, command, timeoutMs}: ParsedHook,
-  {env, cwd, events}: HookContext,
+  context: HookContext,
   variables: Record<string, string>,
   input: string | undefined,
   signal: AbortSignal,
 ): Promise<HookEnding> {
+  const {env, cwd, events} = context
   events.detail?.(`${name}: begins`)
   return runHook(command, {
     env: {...env, ...variables},
@@ -195,12 +198,15 @@ function run(
     input,
     timeoutMs,
     signal,
-    onLine: (line) => events.detail?.(`${name}: ${hideSecretValues(line, env)}`),
+    onLine: (line) => events.detail?.(`${name}: ${hidden(line, context)}`),
   })
 }
 
-function words(ending: HookEnding, {timeoutMs}: ParsedHook, {env}: HookContext): string {
-  const said = redactSecrets(hideSecretValues(ending.lastLine ?? '', env))
+const hidden = (text: string, {env, hide = (it) => it}: HookContext): string =>
+  redactSecrets(hideSecretValues(hide(text), env))
+
+function words(ending: HookEnding, {timeoutMs}: ParsedHook, context: HookContext): string {
+  const said = hidden(ending.lastLine ?? '', context)
     .slice(0, 300)
     .replace(/[.\s]+$/, '')
   const how = {

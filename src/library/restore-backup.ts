@@ -16,6 +16,7 @@ import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {withHooks, type Beginning} from './hooks.js'
 import {withNotices} from './notices.js'
+import {hidingOf} from './secrets.js'
 import {
   factsOf,
   openContext,
@@ -96,6 +97,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   const opened = [store, safetyStore]
   const {dbbakVersion: version} = await import('./version.js')
   const {notifications, hooks} = context.settings
+  const hide = await hidingOf(context)
   const facts = {...(await factsOf(context, [store.describe()])), dryRun: options.dryRun}
   const restore = async (begin: Beginning) => {
     const catalog = await readCatalog(store, catalogCache(context, store))
@@ -121,7 +123,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   }
   return usingStores(opened, () =>
     withNotices('restore', {...context, notifications}, facts, () =>
-      withHooks('restore', {...context, hooks}, facts, restore),
+      withHooks('restore', {...context, hooks, hide}, facts, restore),
     ),
   )
 }

@@ -9,6 +9,7 @@ import {describeTold, hooksOf, notificationsOf} from './told-settings.js'
 import type {HooksConfig} from './hooks.js'
 import type {NotificationsConfig} from '../notify/config.js'
 import {redactSecrets} from './redaction.js'
+import {secretsIn} from './config-secrets.js'
 import {failing, following, type Setting} from './setting.js'
 import {storesOf, uploadDestinations, type StoreSettings} from './store-settings.js'
 
@@ -61,6 +62,8 @@ export interface LoadedSettings extends Settings {
   retention: Setting<NonNullable<Config['retention']>>
   /** What the config file takes from variables that are not set. */
   faults: {path: string[]; error: DbbakError}[]
+  /** What the config file holds of secrets. */
+  secrets: string[]
 }
 
 /**
@@ -107,6 +110,7 @@ export async function loadSettings(from: SettingsFrom): Promise<LoadedSettings> 
     notifications: notificationsOf(file, from.database),
     hooks: hooksOf(file, from.database),
     retention: find('retention', {otherwise: {}}),
+    secrets: secretsIn(file),
     faults: (file?.unset ?? []).map((unset) => ({path: unset.path, error: unsetError(unset, file!.name)})),
   }
 }
@@ -133,7 +137,7 @@ export function describeSettings(
   loaded: LoadedSettings,
   env: Environment = {},
 ): {name: string; value: string; source: string}[] {
-  const {stores: _, retention, notifications, hooks, faults: __, ...settings} = loaded
+  const {stores: _, retention, notifications, hooks, faults: __, secrets: ___, ...settings} = loaded
   return [
     ...Object.entries(settings).map(([name, setting]: [string, Setting<Described>]) => ({
       name,

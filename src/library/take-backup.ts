@@ -10,6 +10,7 @@ import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
 import {withHooks} from './hooks.js'
 import {withNotices} from './notices.js'
+import {hidingOf} from './secrets.js'
 import {
   factsOf,
   openContext,
@@ -55,8 +56,9 @@ export async function takeBackup(options: BackupOptions = {}): Promise<BackupRes
   const context = await contextOf(options)
   const {notifications, hooks, destinations} = context.settings
   const facts = await factsOf(context, destinations.value)
+  const hide = await hidingOf(context)
   return withNotices('backup', {...context, notifications}, facts, () =>
-    withHooks('backup', {...context, hooks}, facts, async (begin) => {
+    withHooks('backup', {...context, hooks, hide}, facts, async (begin) => {
       const {request, deps} = await open(options, context)
       return usingStores(deps.stores, async () => {
         await begin()

@@ -94,6 +94,13 @@ export class ConnectionDescription {
     return this.#parts.settings[name]
   }
 
+  /** Puts a mask wherever a text holds a password that is known for one of the hosts. */
+  hidePasswords(text: string, mask: string): string {
+    const passwords = this.hosts.flatMap((host) => this.#password(host) ?? [])
+    const written = passwords.flatMap((password) => [password, encodeURIComponent(password)])
+    return written.reduce((hidden, one) => (one.length < 4 ? hidden : hidden.replaceAll(one, mask)), text)
+  }
+
   /** Whether a password is known for the first host. */
   get hasPassword(): boolean {
     return this.#password(this.#parts.hosts[0]!) !== undefined

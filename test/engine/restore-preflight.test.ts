@@ -154,6 +154,26 @@ describe('what others are doing in the target', () => {
       expect(await place.state()).toBe('former')
     })
 
+    test('nothing that it says holds a password or a secret of the config file', async () => {
+      await other.end()
+      const {password} = new URL(place.server.url('target'))
+      const options = await hooked(`echo first ${password}; echo then ${password} and s3cr3t-Token; exit 1`)
+      const text = await readFile(options.config!, 'utf8')
+      const notifications = [{type: 'webhook', url: '${HOOK}', secret: '${SIGNING}'}]
+      await writeFile(options.config!, JSON.stringify({...JSON.parse(text), notifications}))
+      const details: string[] = []
+      const env = {...place.env, HOOK: 'http://127.0.0.1:1/', SIGNING: 's3cr3t-Token'}
+      const running = place.restore({...options, env, events: {detail: (line) => void details.push(line)}})
+      const error: DbbakError = await running.then(
+        () => Promise.reject(new Error('no')),
+        (thrown) => thrown,
+      )
+      expect(error).toMatchObject({code: 'HOOK_FAILED', exitCode: 3})
+      expect(error.message).toMatch(/: then \*\*\* and \*\*\*\.$/)
+      expect(details).toContain('beforeRestore: first ***')
+      expect([error.message, ...details].join()).not.toMatch(new RegExp(`${password}|s3cr3t`))
+    })
+
     test.each([
       ['somebody says no', {force: false, confirm: () => Promise.reject(new Error('no'))}],
       ['the preflight fails', {databaseUrl: 'postgresql://app@127.0.0.1:1/target'}],
