@@ -1,3 +1,4 @@
+import {setTimeout as sleep} from 'node:timers/promises'
 import {DeliveryFailure, isCertificateFault, type SendDeps} from './channel.js'
 import {isInterruption, type Notice} from './notice.js'
 import {factsOf, fit, plainText, printable, symbolOf, titleOf} from './words.js'
@@ -18,19 +19,81 @@ export interface MailAccess {
   to: string[]
 }
 
+/** Between the attempts: a server that is busy, or starts up, is there again in a moment. */
+const pausesMs = [500, 1500]
+
 /**
- * Sends one mail, as text and as HTML. Certificates are checked; nothing that stands in the URL can turn that off.
+ * Sends one mail, as text and as HTML; again where the trouble may pass, to those who have not got it. Certificates are
+ * checked; nothing that stands in the URL can turn that off.
  * @throws DeliveryFailure
  */
-export async function sendMail(
-  {server, from, to}: MailAccess,
-  notice: Notice,
-  deps: SendDeps,
-): Promise<void> {
+export async function sendMail(access: MailAccess, notice: Notice, deps: SendDeps): Promise<void> {
+  let {to} = access
+  for (const pauseMs of [...pausesMs, undefined]) {
+    const trouble = await attempt({...access, to}, notice, deps)
+    if (trouble === undefined) return
+    const isOver = pauseMs === undefined || pauseMs >= deps.remainingMs() || deps.signal.aborted
+    if (isOver || !trouble.mayPass) throw trouble.failure
+    await sleep(pauseMs, undefined, {signal: deps.signal}).catch(() => {
+      throw trouble.failure
+    })
+    to = trouble.to
+  }
+}
+
+interface Trouble {
+  failure: DeliveryFailure
+  mayPass: boolean
+  /** Who has not got it. */
+  to: string[]
+}
+
+async function attempt(access: MailAccess, notice: Notice, deps: SendDeps): Promise<Trouble | undefined> {
+  const {from, to} = access
+  const mailer = await openMailer(access.server, deps)
+  try {
+    const mail = {...composeMail(notice), from, to, signal: deps.signal}
+    const {rejected, rejectedErrors = []} = await mailer.sendMail(mail)
+    if (rejected.length === 0) return undefined
+    const failure = new DeliveryFailure('the mail server refused some of the recipients')
+    const refused = new Set(
+      (rejected as (string | {address: string})[]).map((one) =>
+        typeof one === 'string' ? one : one.address,
+      ),
+    )
+    const left = to.filter((one) => refused.has(bare(one)))
+    return {failure, mayPass: left.length > 0 && rejectedErrors.every(mayPass), to: left}
+  } catch (error) {
+    if (deps.signal.aborted)
+      return {failure: new DeliveryFailure('the mail server gave no answer in time'), mayPass: false, to}
+    return {failure: new DeliveryFailure(reasonOf(error)), mayPass: mayPass(error), to}
+  } finally {
+    mailer.close()
+  }
+}
+
+const bare = (address: string): string => /<([^<>]+)>\s*$/.exec(address)?.[1] ?? address
+
+/** What SMTP calls transient (4xx), and a connection that could not be made or was lost; never a certificate or a login. */
+function mayPass(error: unknown): boolean {
+  const {code, originalCode, responseCode} = error as MailError
+  if (originalCode !== undefined && isCertificateFault(originalCode)) return false
+  if (responseCode !== undefined) return responseCode >= 400 && responseCode < 500
+  return code !== undefined && passing.has(code)
+}
+
+const passing = new Set(['ECONNECTION', 'ESOCKET', 'ETIMEDOUT', 'ECONNREFUSED', 'ECONNRESET', 'EDNS'])
+
+interface MailError {
+  code?: string
+  originalCode?: string
+  responseCode?: number
+}
+
+async function openMailer({host, port, tls, user, password}: MailServer, deps: SendDeps) {
   const {createTransport} = await import('nodemailer')
-  const {host, port, tls, user, password} = server
   const laterMs = deps.remainingMs() + 1000 // the signal comes first
-  const mailer = createTransport({
+  return createTransport({
     host,
     port,
     secure: tls === 'from-the-start',
@@ -41,19 +104,11 @@ export async function sendMail(
     greetingTimeout: laterMs,
     socketTimeout: laterMs,
   })
-  try {
-    const mail = {...composeMail(notice), from, to, signal: deps.signal}
-    const {rejected} = await mailer.sendMail(mail)
-    if (rejected.length > 0) throw new DeliveryFailure('the mail server refused some of the recipients')
-  } catch (error) {
-    throw new DeliveryFailure(
-      deps.signal.aborted ? 'the mail server gave no answer in time' : reasonOf(error),
-    )
-  }
 }
 
 function composeMail(notice: Notice) {
   return {
+    messageId: `<${notice.id}@dbbak>`, // the same in every attempt
     subject: fit(`[dbbak] ${titleOf(notice)}`, 200),
     text: plainText(notice),
     html: mailHtml(notice),
@@ -67,12 +122,7 @@ function composeMail(notice: Notice) {
 
 /** By code and number alone: what a mail server says may quote the login. */
 function reasonOf(error: unknown): string {
-  if (error instanceof DeliveryFailure) return error.message
-  const {code, originalCode, responseCode} = error as {
-    code?: string
-    originalCode?: string
-    responseCode?: number
-  }
+  const {code, originalCode, responseCode} = error as MailError
   if (originalCode !== undefined && isCertificateFault(originalCode))
     return `the TLS certificate of the mail server is not accepted (${originalCode})`
   const number = responseCode === undefined ? '' : ` (${responseCode})`

@@ -1,5 +1,6 @@
 import {afterEach, beforeAll, describe, expect, test} from '@jest/globals'
 import {createServer, type AddressInfo} from 'node:net'
+import {setTimeout as delay} from 'node:timers/promises'
 import {channelsOf} from '../../src/notify/channels.js'
 import type {Notice} from '../../src/notify/notice.js'
 import {notify, type Delivery} from '../../src/notify/notify.js'
@@ -129,6 +130,44 @@ describe('encryption', () => {
     const {port, mails} = await start({certificate})
     expect(await send(`smtp://127.0.0.1:${port}`)).toMatchObject({status: 'sent'})
     expect(mails).toMatchObject([{secure: false}])
+  })
+})
+
+describe('trouble that passes', () => {
+  test('of a server that is busy is waited for', async () => {
+    const {port, mails} = await start({busy: 2})
+    expect(await send(`smtp://127.0.0.1:${port}`)).toMatchObject({status: 'sent'})
+    expect(mails).toHaveLength(1)
+  })
+
+  test('of one recipient is waited for, and the others get one mail alone', async () => {
+    const {port, mails} = await start({greylisted: ['ops@example.com']})
+    const to = ['The Ops <ops@example.com>', 'dba@example.com']
+    expect(await send(`smtp://127.0.0.1:${port}`, {to})).toMatchObject({status: 'sent'})
+    expect(mails.map((mail) => mail.to)).toEqual([['dba@example.com'], ['ops@example.com']])
+    const ids = mails.map(({raw}) => /^Message-ID: (.*)\r$/m.exec(raw)?.[1])
+    expect(ids[0]).toBe(ids[1])
+  })
+
+  test('of a server that starts up is waited for', async () => {
+    const {port} = await start()
+    await server!.stop()
+    const sending = send(`smtp://127.0.0.1:${port}`)
+    await delay(300)
+    const {mails} = await start({port})
+    expect(await sending).toMatchObject({status: 'sent'})
+    expect(mails).toHaveLength(1)
+  })
+
+  test('not in time is told as it is', async () => {
+    const {port, mails} = await start({busy: 9})
+    const startMs = performance.now()
+    expect(await send(`smtp://127.0.0.1:${port}`, {limitMs: 1500})).toMatchObject({
+      status: 'failed',
+      reason: 'the mail server refused the sender or the recipients (451)',
+    })
+    expect(performance.now() - startMs).toBeLessThan(3000)
+    expect(mails).toEqual([])
   })
 })
 

@@ -284,6 +284,27 @@ describe('an interruption', () => {
 })
 
 describe('a proxy', () => {
+  test('is asked for a tunnel to an encrypted service, whose certificate is checked through it', async () => {
+    const tls = await startReceiver(await makeCertificate())
+    const tunnels: string[] = []
+    const proxy = createServer((socket: Socket) => {
+      socket.once('data', (head: Buffer) => {
+        tunnels.push(head.toString().split('\r\n', 1)[0])
+        const up = connect(tls.port, '127.0.0.1', () => socket.write('HTTP/1.1 200 OK\r\n\r\n'))
+        for (const one of [up, socket]) one.on('error', () => {})
+        socket.pipe(up).pipe(socket)
+      })
+    })
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+    const env = {HTTPS_PROXY: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`}
+    const config: ChannelConfig[] = [{type: 'slack', url: 'https://hooks.example.com/services/x'}]
+    const [delivery] = await send(config, sampleFailure(), {env, limitMs: 5000})
+    await tls.stop()
+    await new Promise((resolve) => proxy.close(resolve))
+    expect(tunnels).toEqual(['CONNECT hooks.example.com:443 HTTP/1.1'])
+    expect(delivery?.reason).toMatch(/^its TLS certificate is not accepted/)
+  })
+
   test('of the environment passed in is used, except for what NO_PROXY names', async () => {
     const tunnels: string[] = []
     const proxy = createServer((socket: Socket) => {

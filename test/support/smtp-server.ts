@@ -25,6 +25,12 @@ export interface MailServerOptions {
   secure?: boolean
   /** Recipients that are refused. */
   refused?: string[]
+  /** So many messages are refused for the moment (451). */
+  busy?: number
+  /** Recipients that are refused for the moment, once (450). */
+  greylisted?: string[]
+  /** Instead of any that is free. */
+  port?: number
   /** What becomes of a message that was taken in full. */
   silentAfterData?: boolean
 }
@@ -39,6 +45,8 @@ export interface TestMailServer {
 export async function startMailServer(options: MailServerOptions = {}): Promise<TestMailServer> {
   const {login, certificate, refused = [], secure = false, silentAfterData = false} = options
   const mails: ReceivedMail[] = []
+  const greylist = new Set(options.greylisted)
+  let {busy = 0} = options
   const server = new SMTPServer({
     ...(certificate === undefined ? {} : {key: certificate.key, cert: certificate.cert}),
     secure,
@@ -54,8 +62,13 @@ export async function startMailServer(options: MailServerOptions = {}): Promise<
       if (username === login?.user && password === login?.password) callback(null, {user: username})
       else callback(Object.assign(new Error(`Invalid login of ${username}`), {responseCode: 535}))
     },
+    onMailFrom(_address, _session, callback) {
+      if (busy-- > 0) callback(Object.assign(new Error('Busy'), {responseCode: 451}))
+      else callback()
+    },
     onRcptTo({address}, _session, callback) {
-      if (refused.includes(address))
+      if (greylist.delete(address)) callback(Object.assign(new Error('Try again later'), {responseCode: 450}))
+      else if (refused.includes(address))
         callback(Object.assign(new Error(`No such mailbox ${address}`), {responseCode: 550}))
       else callback()
     },
@@ -76,7 +89,7 @@ export async function startMailServer(options: MailServerOptions = {}): Promise<
     },
   })
   server.on('error', () => {}) // clients that break off, as some tests have them do
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', () => resolve()))
   const {port} = server.server.address() as AddressInfo
   return {port, mails, stop: () => new Promise((resolve) => server.close(() => resolve()))}
 }
