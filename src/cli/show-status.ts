@@ -4,14 +4,19 @@ import {styleFor, symbolsFor} from './style.js'
 import {renderTable, type Column} from './table.js'
 import {besideLabel, columnsOf} from './wrap.js'
 
-/** How the backups are, for people: a line a database, a line a finding, and the verdict. */
+/**
+ * How the backups are, for people: a line a database, a line a finding, and the verdict; a bad one is told by the error
+ * that the command ends with.
+ */
 export function statusReport(result: StatusResult): string {
   const {databases, findings} = result
   return [
     ...(databases.length > 0 ? [databaseTable(databases), ''] : []),
     ...(findings.length > 0 ? [...findings.map((finding) => findingText(finding, result)), ''] : []),
-    verdictLine(result),
-  ].join('\n')
+    ...(result.healthy ? [verdictLine(result)] : []),
+  ]
+    .join('\n')
+    .trimEnd()
 }
 
 const factColumns: Column[] = [
@@ -31,7 +36,7 @@ function databaseTable(databases: DatabaseStatus[]): string {
   const facts = databases.map(factsOf)
   const whole = renderTable(
     [{header: 'DATABASE'}, {header: 'DESTINATION'}, ...factColumns, ...trend],
-    databases.map(({name, destination}, row) => [name, destination, ...facts[row]!]),
+    databases.map((one, row) => [labelOf(one), one.destination, ...facts[row]!]),
     {styleHeader},
   )
   if (columns === undefined || whole.split('\n').every((line) => displayWidth(line) <= columns)) return whole
@@ -43,16 +48,24 @@ function databaseTable(databases: DatabaseStatus[]): string {
     styleHeader('DATABASE'),
     `  ${header}`,
     ...lines.flatMap((line, row) => {
-      const {name, destination} = databases[row]!
-      return [printable(`${name} at ${destination}`), `  ${line}`]
+      const one = databases[row]!
+      return [printable(`${labelOf(one)} at ${one.destination}`), `  ${line}`]
     }),
   ].join('\n')
 }
 
+/** The server too, where several have a database of that name. */
+const labelOf = ({name, server}: {name: string; server?: string | null}): string =>
+  server === null || server === undefined ? name : `${name} (${server})`
+
+/** A backup from the future has no age. */
+const agoText = (seconds: number): string =>
+  seconds < 0 ? `${formatAge(-seconds)} ahead` : `${formatAge(seconds)} ago`
+
 function factsOf({newest, newestVerified, count, totalBytes, history}: DatabaseStatus): string[] {
   return [
-    newest ? `${formatAge(newest.ageSeconds)} ago` : 'never',
-    newestVerified ? `${formatAge(newestVerified.ageSeconds)} ago` : 'never',
+    newest ? agoText(newest.ageSeconds) : 'never',
+    newestVerified ? agoText(newestVerified.ageSeconds) : 'never',
     newest ? formatBytes(newest.bytes) : '-',
     newest?.rows === undefined || newest.rows === null ? '-' : formatCount(newest.rows),
     formatCount(count),
@@ -74,7 +87,7 @@ function bars(sizes: number[]): string {
 
 /** "✖ BACKUP_TOO_OLD  shop: The newest backup is 3 d old; …", and below it what to do. */
 function findingText(finding: StatusFinding, {databases, destinations}: StatusResult): string {
-  const {severity, code, message, database, destination, suggestion} = finding
+  const {severity, code, message, database, server, destination, suggestion, otherwise} = finding
   const style = styleFor(process.stdout)
   const symbols = symbolsFor(process.env)
   const columns = columnsOf(process.stdout)
@@ -86,26 +99,32 @@ function findingText(finding: StatusFinding, {databases, destinations}: StatusRe
   // Where there is only one, nobody has to be told which.
   const isOneOfMany = destinations.length > 1 && destination !== undefined && !message.includes(destination)
   const where = [
-    ...(database !== undefined && (databases.length > 1 || isOneOfMany) ? [database] : []),
+    ...(database !== undefined && (isOneOfSeveral(database, databases) || isOneOfMany)
+      ? [labelOf({name: database, ...(server === undefined ? {} : {server})})]
+      : []),
     ...(isOneOfMany ? [`at ${destination}`] : []),
   ].join(' ')
   const text = printable(`${where === '' ? '' : `${where}: `}${message}`)
   const found = besideLabel(`${symbol} `, `${style.bold(code)} ${text}`, columns)
-  return suggestion === undefined ? found : `${found}\n  ${style.dim(printable(suggestion))}`
+  const advice = [suggestion, otherwise].filter((one) => one !== undefined)
+  return [found, ...advice.map((one) => `  ${style.dim(printable(one))}`)].join('\n')
 }
 
-function verdictLine({healthy, findings, newest, databases}: StatusResult): string {
+/** A database of which nothing could be told is not among those that are. */
+const isOneOfSeveral = (database: string, databases: DatabaseStatus[]): boolean =>
+  databases.length > 1 || databases.some(({name}) => name !== database)
+
+function verdictLine({findings, newest, databases}: StatusResult): string {
   const style = styleFor(process.stdout)
   const symbols = symbolsFor(process.env)
-  const count = (severity: StatusFinding['severity'], one: string) => {
-    const number = findings.filter((finding) => finding.severity === severity).length
-    return number > 0 ? [formatCountOf(number, one)] : []
-  }
-  const counted = [...count('error', 'error'), ...count('warning', 'warning')].join(' and ')
-  if (!healthy) return `${style.bad(symbols.failed)} ${style.bold('Not healthy')}: ${counted}.`
-  const names = new Set(databases.map(({name}) => name)).size
-  const age = newest ? `, the newest backup ${formatAge(newest.ageSeconds)} old` : ''
-  const text = `${formatCountOf(names, 'database')}${age}${counted === '' ? '' : `; ${counted}`}.`
-  if (counted !== '') return `${style.good(symbols.done)} ${style.bold('Healthy')}, with warnings: ${text}`
+  const warnings = findings.filter(({severity}) => severity === 'warning').length
+  const count = new Set(databases.map(labelOf)).size
+  const age = newest ? `, the newest backup ${ageText(newest.ageSeconds)}` : ''
+  const told = warnings === 0 ? '' : `; ${formatCountOf(warnings, 'warning')}`
+  const text = `${formatCountOf(count, 'database')}${age}${told}.`
+  if (warnings > 0) return `${style.good(symbols.done)} ${style.bold('Healthy')}, with warnings: ${text}`
   return style.good(`${symbols.done} All is well: ${text}`)
 }
+
+const ageText = (seconds: number): string =>
+  seconds < 0 ? `${formatAge(-seconds)} in the future` : `${formatAge(seconds)} old`

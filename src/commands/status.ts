@@ -1,17 +1,21 @@
 import {Flags} from '@oclif/core'
 import {DbbakCommand} from '../cli/command.js'
+import {DbbakError} from '../support/errors.js'
+import {whoseFlags} from '../cli/flags.js'
 import {statusReport} from '../cli/show-status.js'
 
 export default class Status extends DbbakCommand {
   static override summary = 'Tell whether the backups are healthy.'
   static override description =
     'Looks at what the destinations hold: how old the newest backup is, and the newest that passed a restore test; whether size, rows and tables are as in the backups before; damaged backups, missed runs and leftovers; and whether a restore was cut off. ' +
+    'Where the config file names several databases and no database is set, each of them is told of, by its own settings. ' +
     'Changes nothing. For monitors: the exit code is 10 where something needs attention.'
   static override examples = [
     '<%= config.bin %> <%= command.id %>',
     '<%= config.bin %> <%= command.id %> --from s3://backups/shop --max-age 2h --fail-on warning',
     '<%= config.bin %> <%= command.id %> --prometheus /var/lib/node_exporter/dbbak.prom --quiet',
     '<%= config.bin %> <%= command.id %> --html backups.html',
+    '<%= config.bin %> <%= command.id %> --all-databases --ignore old_shop',
     "<%= config.bin %> <%= command.id %> --json | jq -r '.findings[].code'",
   ]
   static override exitCodes = [10] as const
@@ -22,8 +26,9 @@ export default class Status extends DbbakCommand {
       multipleNonGreedy: true,
       helpValue: 'DEST',
     }),
-    database: Flags.string({
-      description: 'Only this database, which must have backups; may be repeated.',
+    ignore: Flags.string({
+      description:
+        'A database that is backed up no more: NAME, or NAME@HOST:PORT, or NAME@SYSTEM-IDENTIFIER; may be repeated.',
       multiple: true,
       multipleNonGreedy: true,
       helpValue: 'NAME',
@@ -55,6 +60,7 @@ export default class Status extends DbbakCommand {
       helpValue: 'FILE',
       helpGroup: 'REPORT',
     }),
+    ...whoseFlags(4),
   }
 
   async run(): Promise<unknown> {
@@ -64,6 +70,10 @@ export default class Status extends DbbakCommand {
       ...this.runOptions(flags),
       from: flags.from,
       databases: flags.database,
+      allDatabases: flags['all-databases'],
+      shard: flags.shard,
+      concurrency: flags.concurrency,
+      ignore: flags.ignore,
       maxAge: flags['max-age'],
       maxVerifiedAge: flags['max-verified-age'],
       maxSizeChange: flags['max-size-change'],
@@ -73,7 +83,7 @@ export default class Status extends DbbakCommand {
     })
     this.log(statusReport(result))
     const error = statusError(result)
-    if (error) throw error
+    if (error) throw this.jsonEnabled() ? error : new DbbakError(error.code, error.message) // what to do stands above
     return result
   }
 }

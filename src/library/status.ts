@@ -1,17 +1,22 @@
 import {dirname} from 'node:path'
-import {worstFirst, type Severity, type StatusFinding} from '../engine/status/finding.js'
-import {judge, type StatusLimits} from '../engine/status/judge.js'
+import {eachOnce, worstFirst, type Severity, type StatusFinding} from '../engine/status/finding.js'
+import {judge, type Judgement} from '../engine/status/judge.js'
 import {
   lookAtDestination,
   unreachableFinding,
   type DestinationState,
 } from '../engine/status/look-at-destination.js'
 import {lookAtServer} from '../engine/status/look-at-server.js'
-import type {BackupFacts, DatabaseStatus, VerifiedFacts} from '../engine/status/status-of-database.js'
+import {severalAtATime} from '../engine/several-at-a-time.js'
+import {
+  limitsShown,
+  type BackupFacts,
+  type DatabaseStatus,
+  type VerifiedFacts,
+} from '../engine/status/status-of-database.js'
 import {htmlReport, type DrillRecord} from '../report/status-html.js'
 import {prometheusText} from '../report/status-prometheus.js'
 import {parseDestination} from '../storage/open-provider.js'
-import {parseDuration} from '../support/duration.js'
 import {DbbakError, messageOf, systemCode} from '../support/errors.js'
 import {shellWord} from '../support/shell.js'
 import {catalogCache} from './catalog-cache-file.js'
@@ -26,6 +31,16 @@ import {
 } from './context.js'
 import {withNotices} from './notices.js'
 import {redactSecrets} from './redaction.js'
+import {limitsOf, type LimitOptions} from './status-limits.js'
+import {
+  knownUnit,
+  otherUnit,
+  placeOf,
+  unitNames,
+  withShortPatience,
+  type Unit,
+  type UnitNames,
+} from './status-units.js'
 import {refuseSameFile, reportTarget, writeReport, type ReportTarget} from './report-file.js'
 
 export type {Severity, StatusCode, StatusFinding} from '../engine/status/finding.js'
@@ -37,17 +52,23 @@ export type {
 } from '../engine/status/status-of-database.js'
 export type {DrillRecord} from '../report/status-html.js'
 
-export interface StatusOptions extends RunOptions {
+export interface StatusOptions extends RunOptions, LimitOptions {
   /** The destinations to look at; by default all that backups go to. */
   from?: string[] | undefined
-  /** The databases to tell of, by name; by default all that have backups. One without any is a finding. */
+  /**
+   * The databases to tell of: those of the config file's that are called so, else databases by their own names. By
+   * default all that have backups; where the config file names some and no database is set, those. One without any
+   * backup is a finding.
+   */
   databases?: string[] | undefined
-  /** How old the newest backup may be: `26h`. */
-  maxAge?: string | undefined
-  /** How old the newest backup that passed a restore test may be: `8d`. */
-  maxVerifiedAge?: string | undefined
-  /** By how much the newest backup may differ from those before it: `50%`. */
-  maxSizeChange?: string | undefined
+  /** All of the config file's databases. */
+  allDatabases?: boolean | undefined
+  /** A part of them: `2/5`. */
+  shard?: string | undefined
+  /** Databases at a time. */
+  concurrency?: number | undefined
+  /** Databases that are backed up no more: `NAME`, `NAME@HOST:PORT` or `NAME@SYSTEM-IDENTIFIER`. */
+  ignore?: string[] | undefined
   /** What makes it unhealthy: `error` (the default), or warnings too. */
   failOn?: 'error' | 'warning' | undefined
   /** A file for the node exporter's textfile collector; its name must end with .prom there. */
@@ -77,53 +98,110 @@ export interface StatusResult {
 
 /**
  * How the backups are: their age, whether they were verified, whether they are like those before them, and what else an
- * operator should know. A destination or database that cannot be reached is a finding. Changes nothing.
+ * operator should know. A destination or database that cannot be reached is a finding, and so is what is wrong with one
+ * of several databases. Changes nothing.
  * @throws DbbakError wrong usage; the signal's reason
  */
 export async function status(options: StatusOptions = {}): Promise<StatusResult> {
   limitsOf(options) // refuses what is wrong before anything is looked at
-  const context = withShortPatience(await openContext(options))
-  const destinations = [...new Set(options.from?.length ? options.from : context.settings.destinations.value)]
-  for (const destination of destinations) parseDestination(destination) // a typing error is no state of things
-  const reports = await reportsOf(options, context)
-  const {notifications} = context.settings
-  const facts = {...(await factsOf(context, destinations)), failure: statusError}
-  return withNotices('status', {...context, notifications}, facts, () =>
-    lookAt(destinations, options, context, reports),
+  const base = withShortPatience(
+    await openContext({...options, database: undefined, line: options.line ?? {}}),
   )
+  for (const destination of options.from ?? []) parseDestination(destination)
+  const names = await unitNames(options, base)
+  const reports = await reportsOf(options, base)
+  const {notifications} = base.settings
+  const facts = {...(await factsOf(base, placesToTell(options, base))), failure: statusError}
+  return withNotices('status', {...base, notifications}, facts, async () => {
+    const result = await lookAt(names, options, base)
+    return withReports(result, reports, options.drills)
+  })
+}
+
+/** The same at every run, whatever cannot be had today: notices of one matter are told by it. */
+function placesToTell({from = []}: StatusOptions, {settings}: Context): string[] {
+  if (from.length > 0) return from
+  try {
+    return settings.destinations.value
+  } catch {
+    return []
+  }
+}
+
+/** What was found of one unit, and where it was looked for. */
+interface Told extends Judgement {
+  states: DestinationState[]
 }
 
 async function lookAt(
-  destinations: string[],
+  {known, others}: UnitNames,
   options: StatusOptions,
-  context: Context,
-  reports: Reports,
+  base: Context,
 ): Promise<StatusResult> {
-  const limits = limitsOf(options)
-  const [states, ofServer] = await Promise.all([
-    Promise.all(destinations.map((destination) => stateOf(context, destination))),
-    options.askDatabase === false ? [] : askServer(context),
-  ])
-  const now = context.clock.now()
-  const {databases, findings} = judge(states, {limits, names: options.databases}, now)
-  const result: StatusResult = {
-    healthy: true,
-    findings: worstFirst([...findings, ...ofServer]).map(withoutSecrets),
+  const {concurrency = 4, failOn} = options
+  const lookout = new Lookout()
+  const now = base.clock.now()
+  const tell = async (unit: Unit) => told(unit, lookout, options, now)
+  const tellKnown = async (name: string) => {
+    try {
+      return await tell(await knownUnit(name, options, base))
+    } catch (error) {
+      base.signal.throwIfAborted()
+      return {databases: [], states: [], findings: [troubleOf(name, error)]}
+    }
+  }
+  const work = [
+    ...(others ? [async () => tell(await otherUnit(others, options, base))] : []),
+    ...known.map((name) => () => tellKnown(name)),
+  ]
+  const all: Told[] = await severalAtATime(work, concurrency, (one) => one(), base.signal)
+  const databases = all.flatMap((one) => one.databases)
+  const states = new Map(all.flatMap((one) => one.states.map((state) => [state.destination, state])))
+  const findings = worstFirst(eachOnce(all.flatMap((one) => one.findings))).map(withoutSecrets)
+  const isBad = ({severity}: StatusFinding) =>
+    severity === 'error' || (severity === 'warning' && failOn === 'warning')
+  return {
+    healthy: !findings.some(isBad),
+    findings,
     newest: newestOf(databases, 'newest'),
     newestVerified: newestOf(databases, 'newestVerified'),
     databases,
-    destinations: states.map((state) => ({destination: state.destination, reachable: 'catalog' in state})),
-    limits: {
-      maxAgeSeconds: limits.maxAgeMs / 1000,
-      maxVerifiedAgeSeconds: limits.maxVerifiedAgeMs / 1000,
-      maxSizeChangePercent: Math.round(limits.maxSizeChange * 1000) / 10,
-    },
+    destinations: [...states.values()].map((state) => ({
+      destination: state.destination,
+      reachable: 'catalog' in state,
+    })),
+    limits: limitsShown(limitsOf(options, others ? base.settings : undefined)),
     at: now.toISOString(),
   }
-  const isBad = ({severity}: StatusFinding) =>
-    severity === 'error' || (severity === 'warning' && options.failOn === 'warning')
-  result.healthy = !result.findings.some(isBad)
-  return withReports(result, reports, options.drills)
+}
+
+async function told(
+  {name, context, destinations, question}: Unit,
+  lookout: Lookout,
+  {askDatabase}: StatusOptions,
+  now: Date,
+): Promise<Told> {
+  const [states, ofServer] = await Promise.all([
+    Promise.all(destinations.map((destination) => lookout.stateOf(context, destination))),
+    askDatabase === false ? [] : askServer(context),
+  ])
+  const {databases, findings} = judge(states, question, now)
+  const called = (finding: StatusFinding): StatusFinding =>
+    name === undefined || finding.database === undefined ? finding : {...finding, database: name}
+  return {states, databases, findings: [...findings, ...ofServer.map(called)]}
+}
+
+/** What keeps one of several databases from being told of. @throws what is no matter of settings */
+function troubleOf(database: string, error: unknown): StatusFinding {
+  if (!(error instanceof DbbakError)) throw error
+  const {code, message, suggestions} = error
+  return {
+    code,
+    severity: 'error',
+    message,
+    database,
+    suggestion: suggestions[0] ?? `See what is wrong: dbbak doctor`,
+  }
 }
 
 /** The error that ends a command when the backups are not healthy. */
@@ -146,25 +224,16 @@ export function statusError(result: StatusResult): DbbakError | undefined {
   })
 }
 
-function limitsOf(options: StatusOptions): StatusLimits {
-  const text = options.maxSizeChange ?? '50%'
-  const percent = /^(\d+(?:\.\d+)?)\s*%$/.exec(text.trim())?.[1]
-  if (percent === undefined || Number(percent) === 0)
-    throw new DbbakError('OPTION_INVALID', `--max-size-change takes a percentage, and "${text}" is none.`, {
-      suggestions: ['For example: --max-size-change 50%'],
-    })
-  return {
-    maxAgeMs: parseDuration(options.maxAge ?? '26h', '--max-age'),
-    maxVerifiedAgeMs: parseDuration(options.maxVerifiedAge ?? '8d', '--max-verified-age'),
-    maxSizeChange: Number(percent) / 100,
-  }
-}
+/** Looks at each destination once, however many databases have their backups there. */
+class Lookout {
+  private readonly states = new Map<string, Promise<DestinationState>>()
 
-/** A monitor waits for an answer: a store that does not answer is not tried for minutes, unless somebody says so. */
-function withShortPatience(context: Context): Context {
-  const {settings} = context
-  if (settings.retryFor.source !== 'default') return context
-  return {...context, settings: {...settings, retryFor: {value: '20s', source: 'status'}}}
+  stateOf(context: Context, destination: string): Promise<DestinationState> {
+    const place = placeOf(destination, context.cwd)
+    const state = this.states.get(place) ?? stateOf(context, destination)
+    this.states.set(place, state)
+    return state
+  }
 }
 
 async function stateOf(context: Context, destination: string): Promise<DestinationState> {

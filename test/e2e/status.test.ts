@@ -114,9 +114,12 @@ describe('dbbak status', () => {
     })
     expect(error.message).toBe('Not healthy: 1 error (BACKUP_TOO_OLD).')
     expect(document).toMatchObject({healthy: false, findings: [{code: 'BACKUP_TOO_OLD', severity: 'error'}]})
-    const {stdout} = await dbbak(['status', '--max-age', '0ms'], run())
+    const {stdout, stderr} = await dbbak(['status', '--max-age', '0ms'], run())
     expect(stdout).toMatch(/^✖ BACKUP_TOO_OLD The newest backup is \d+ s old; it should be at most 0 s\.$/m)
-    expect(stdout).toMatch(/^✖ Not healthy: 1 error\.$/m)
+    expect(`${stdout}${stderr}`.match(/Not healthy/g)).toHaveLength(1)
+    expect(stderr).toMatch(
+      /^✖ Not healthy: 1 error \(BACKUP_TOO_OLD\)\.\n {2}Code: STATUS_UNHEALTHY \(exit 10\)\n$/,
+    )
   })
 
   test('with warnings is healthy, unless --fail-on warning makes them count', async () => {

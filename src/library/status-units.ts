@@ -1,0 +1,162 @@
+import {resolve} from 'node:path'
+import {silent} from '../engine/events.js'
+import type {KnownDatabase, Question} from '../engine/status/question.js'
+import type {ConnectionDescription} from '../postgres/connection.js'
+import {parseDestination} from '../storage/open-provider.js'
+import {DbbakError} from '../support/errors.js'
+import {loadConfigFile} from './config-file.js'
+import {openContext, openDatabase, type Context, type RunOptions} from './context.js'
+import {chosenDatabases, whoseBackups, type FleetChoice} from './fleet.js'
+import {policyOf} from './retention-options.js'
+import {namedConfig} from './settings.js'
+import {limitsOf, type LimitOptions} from './status-limits.js'
+
+export interface UnitOptions extends RunOptions, LimitOptions {
+  from?: string[] | undefined
+  databases?: string[] | undefined
+  allDatabases?: boolean | undefined
+  shard?: string | undefined
+  ignore?: string[] | undefined
+}
+
+/** What is told of together: one of the config file's databases, or all that there are at some destinations. */
+export interface Unit {
+  /** In the config file. */
+  name: string | undefined
+  context: Context
+  destinations: string[]
+  question: Question
+}
+
+/** Which of the config file's databases are told of, and whether others are. */
+export interface UnitNames {
+  /** In the config file. */
+  known: string[]
+  /** Databases by their own names, at the destinations that are set; empty for all, undefined for none. */
+  others: string[] | undefined
+}
+
+/**
+ * The databases that are asked for. Where nothing is said, and no database is set, they are those of the config file.
+ * @throws DbbakError CONFIG_INVALID, OPTION_INVALID
+ */
+export async function unitNames(options: UnitOptions, base: Context): Promise<UnitNames> {
+  const {allDatabases: all, shard, ignore = []} = options
+  const databases = [
+    ...(options.databases ?? []),
+    ...(options.database === undefined ? [] : [options.database]),
+  ]
+  const choice: FleetChoice = {env: base.env, cwd: base.cwd, config: options.config, all, shard}
+  const chosen =
+    (await chosenDatabases({...choice, databases, others: true})) ??
+    (isDatabaseSet(base) ? undefined : await allOfConfig(options, base))
+  if (chosen === undefined) return {known: [], others: []}
+  const whose = await Promise.all(chosen.map((name) => whoseBackups(name, choice)))
+  const known = whose.flatMap(({database}) => database ?? []).filter((name) => !ignore.includes(name))
+  const others = whose.flatMap(({of}) => of ?? [])
+  return {known, others: others.length > 0 ? others : undefined}
+}
+
+/** One that cannot be read is set all the same. */
+function isDatabaseSet({settings}: Context): boolean {
+  try {
+    return settings.databaseUrl.source !== 'not set'
+  } catch {
+    return true
+  }
+}
+
+async function allOfConfig(options: UnitOptions, {env, cwd}: Context): Promise<string[] | undefined> {
+  const file = await loadConfigFile({named: namedConfig({config: options.config, env}), cwd, env})
+  const names = Object.keys(file?.config.databases ?? {})
+  return names.length > 0 ? names.sort() : undefined
+}
+
+/** One of the config file's databases. @throws DbbakError where something of it is not set, or wrong */
+export async function knownUnit(name: string, options: UnitOptions, base: Context): Promise<Unit> {
+  const own = await openContext({...options, line: base.line, database: name})
+  const context = withShortPatience(own)
+  const connection = await openDatabase({...context, events: silent})
+  const {destinations} = context.settings
+  const databaseName = connection.database || connection.user
+  const known: KnownDatabase = {name, databaseName, isAt: isDatabaseOf(connection)}
+  return {
+    name,
+    context,
+    destinations: chosenOf(destinations.value, options.from ?? [], context.cwd),
+    question: {...commonQuestion(options, context), known},
+  }
+}
+
+/** All databases at the destinations that are set, or those of some names. */
+export async function otherUnit(names: string[], options: UnitOptions, context: Context): Promise<Unit> {
+  const given = options.from ?? []
+  const question = {...commonQuestion(options, context), names}
+  const connection = isDatabaseSet(context)
+    ? await openDatabase({...context, events: silent}).catch(() => undefined)
+    : undefined
+  if (connection) question.commands!.isDatabase = isDatabaseOf(connection)
+  const destinations = given.length > 0 ? given : context.settings.destinations.value
+  return {name: undefined, context, destinations: eachOnce(destinations, context.cwd), question}
+}
+
+function commonQuestion(options: UnitOptions, context: Context): Question {
+  const {destinations} = context.settings
+  return {
+    limits: limitsOf(options, context.settings),
+    ignored: options.ignore,
+    policy: policyIfAny(context),
+    commands: {destinations: destinations.value.map((destination) => placeOf(destination, context.cwd))},
+  }
+}
+
+/** A policy that cannot be meant is told by prune. */
+function policyIfAny(context: Context): Question['policy'] {
+  try {
+    return policyOf({}, context)
+  } catch (error) {
+    if (error instanceof DbbakError) return undefined
+    throw error
+  }
+}
+
+const isDatabaseOf =
+  ({hosts, database, user}: ConnectionDescription): KnownDatabase['isAt'] =>
+  (one) =>
+    one.name === (database || user) && hosts.some(({host, port}) => host === one.host && port === one.port)
+
+/** Those of its own that were given; where none of them was, all that were given. */
+function chosenOf(own: string[], given: string[], cwd: string): string[] {
+  const places = new Set(given.map((one) => placeOf(one, cwd)))
+  const both = own.filter((one) => places.has(placeOf(one, cwd)))
+  return eachOnce(given.length === 0 ? own : both.length > 0 ? both : given, cwd)
+}
+
+export const eachOnce = (destinations: string[], cwd: string): string[] => [
+  ...new Map(destinations.map((one) => [placeOf(one, cwd), one])).values(),
+]
+
+/**
+ * The same for all ways to write a destination: as its store describes itself, which may be one that cannot be opened.
+ * @throws DbbakError DESTINATION_INVALID
+ */
+export function placeOf(destination: string, cwd: string): string {
+  const parsed = parseDestination(destination)
+  if (parsed.kind === 'local') return resolve(cwd, parsed.path)
+  return `${parsed.kind}://${parsed.bucket}/${parsed.prefix}`.replace(/\/$/, '')
+}
+
+/** A monitor waits for an answer: a store that does not answer is not tried for minutes, unless somebody says so. */
+export function withShortPatience(context: Context): Context {
+  const {settings} = context
+  if (settings.retryFor.source !== 'default') return context
+  // Not spread: a setting that cannot be had is no matter of whoever does not need it.
+  const retryFor = {value: {value: '20s', source: 'status'}, enumerable: true}
+  return {
+    ...context,
+    settings: Object.defineProperties({} as Context['settings'], {
+      ...Object.getOwnPropertyDescriptors(settings),
+      retryFor,
+    }),
+  }
+}
