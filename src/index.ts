@@ -52,7 +52,20 @@ export {
   type FleetResult,
   type FleetRun,
 } from './library/fleet.js'
-export {status, statusError, type StatusOptions, type StatusResult} from './library/status.js'
+export {
+  status,
+  statusError,
+  type BackupFacts,
+  type DatabaseStatus,
+  type DrillRecord,
+  type HistoryEntry,
+  type Severity,
+  type StatusCode,
+  type StatusFinding,
+  type StatusOptions,
+  type StatusResult,
+  type VerifiedFacts,
+} from './library/status.js'
 export {testNotifications, type ChannelTest} from './library/notices.js'
 export type {NotificationsConfig} from './notify/config.js'
 export type {HooksConfig} from './library/hooks.js'

@@ -33,7 +33,8 @@ export function sizeChart(entries: HistoryEntry[], database: string, id: string)
       : `${formatCountOf(entries.length, 'backup')} from ${formatDay(first.snapshotAt)} to ${formatDay(last.snapshotAt)}: the newest has ${formatBytes(last.bytes)}, the smallest ${formatBytes(smallest.bytes)}, the largest ${formatBytes(largest.bytes)}.`
   return markup`<svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="${id}-title ${id}-desc">
 <title id="${id}-title">Backup sizes of ${database} over time</title><desc id="${id}-desc">${description}</desc>
-${gridLines(top, step)}${timeLabels(points)}${curve(points)}${dots(points)}</svg>`
+${gridLines(top, step)}${monthMarks(points)}${timeLabels(points)}${curve(points)}${dots(points)}</svg>
+<p class="note-below">${meaning(points)}</p>`
 }
 
 function placed(entries: HistoryEntry[], top: number): Point[] {
@@ -78,6 +79,47 @@ function timeLabels(points: Point[]): Html[] {
     markup`<text class="label" x="${x}" y="${y}" text-anchor="${anchor}">${formatDay(entry.snapshotAt)}</text>`
   if (last.x - first.x < 200) return [label(last, last.x > width / 2 + 40 ? 'end' : 'middle')]
   return [label(first, 'start'), label(last, 'end')]
+}
+
+/** Room for a month's name between two marks, and beside the days at the ends. */
+const monthRoom = 80
+const endRoom = 150
+
+/** The months between the first day and the last, as many as there is room for. */
+function monthMarks(points: Point[]): Html[] {
+  const [first, last] = [points[0]!, points.at(-1)!]
+  const [from, to] = [Date.parse(first.entry.snapshotAt), Date.parse(last.entry.snapshotAt)]
+  const xOf = (at: number) => round(first.x + ((at - from) / (to - from)) * (last.x - first.x))
+  const monthWidth = ((30.4 * 86_400_000) / (to - from)) * (last.x - first.x)
+  const step = [1, 2, 3, 6, 12].find((months) => months * monthWidth >= monthRoom)
+  if (to === from || step === undefined) return []
+  const begin = new Date(from)
+  const months = Array.from({length: 15}, (_, index) =>
+    Date.UTC(begin.getUTCFullYear(), begin.getUTCMonth() + 1 + index, 1),
+  ).filter((at) => at < to && new Date(at).getUTCMonth() % step === 0)
+  return months.map((at) => {
+    const x = xOf(at)
+    const hasRoom = x - first.x >= endRoom && last.x - x >= endRoom
+    const label = markup`<text class="label" x="${x}" y="${height - 8}" text-anchor="middle">${monthText(at)}</text>`
+    return markup`<line class="grid" x1="${x}" x2="${x}" y1="${plot.top}" y2="${height - plot.bottom}"/>${hasRoom && label}`
+  })
+}
+
+/** Jul; of a January the year. */
+const monthText = (at: number): string =>
+  new Date(at).toLocaleDateString('en-US', {
+    ...(new Date(at).getUTCMonth() === 0 ? {year: 'numeric'} : {month: 'short'}),
+    timeZone: 'UTC',
+  })
+
+/** What can be seen besides the line. */
+function meaning(points: Point[]): string {
+  const kinds = new Set(points.map(({entry}) => kindOf(entry)))
+  const failed = kinds.has('failed') ? '; a cross failed its verification' : ''
+  if (points.length > mostDots)
+    return `A line through all ${points.length} backups; the dot is the newest${failed}.`
+  const verified = kinds.has('verified') ? ', a green one passed a restore test' : ''
+  return `Each dot is a backup${verified}${failed}.`
 }
 
 function curve(points: Point[]): Html | undefined {

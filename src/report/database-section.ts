@@ -2,6 +2,7 @@ import type {StatusFinding} from '../engine/status/finding.js'
 import type {DatabaseStatus, HistoryEntry} from '../engine/status/status-of-database.js'
 import {calendar, legend} from './calendar.js'
 import {sizeChart} from './chart.js'
+import {ageText, labelOf} from './format.js'
 import {formatAge, formatBytes, formatCount, formatTime} from '../support/figures.js'
 import {markup, type Html} from './html.js'
 
@@ -11,34 +12,36 @@ export function databaseSection(
   {findings, at}: {findings: StatusFinding[]; at: string},
   index: number,
 ): Html {
-  const {name, destination, history} = database
+  const {name, server, destination, history} = database
   const id = `database-${index + 1}`
   const mine = findings.filter(
     (finding) =>
-      finding.database === name && (finding.destination === undefined || finding.destination === destination),
+      finding.database === name &&
+      (finding.server ?? null) === server &&
+      (finding.destination === undefined || finding.destination === destination),
   )
   const whole = history.filter(({isPart}) => !isPart)
   const shown = whole.length > 0 ? whole : history
   return markup`<section class="card database" aria-labelledby="${id}">
-<header><h2 id="${id}">${name}</h2><span class="soft">${destination}</span></header>
+<header><h2 id="${id}">${labelOf(database)}</h2><span class="soft">${destination}</span></header>
 ${figuresOf(database, mine)}
-<div class="pair"><div><h3>Size of each backup</h3>${sizeChart(shown, name, `${id}-sizes`)}</div>
+<div class="pair"><div><h3>Size of each backup, at most 400 days</h3>${sizeChart(shown, labelOf(database), `${id}-sizes`)}</div>
 <div><h3>Verifications</h3>${verifications(history)}</div></div>
 <div><h3>Day by day, at most twelve months</h3>${calendar(database, at, `${id}-month`)}${legend}</div>
 </section>`
 }
 
 function figuresOf(
-  {newest, newestVerified, count, totalBytes}: DatabaseStatus,
+  {newest, newestVerified, count, totalBytes, limits}: DatabaseStatus,
   findings: StatusFinding[],
 ): Html {
   const isLate = (...codes: string[]) =>
     findings.some(({code, severity}) => codes.includes(code) && severity === 'error') ? 'late' : 'fine'
   return markup`<dl class="figures">
-<div class="${isLate('BACKUP_TOO_OLD', 'VERIFICATION_FAILED')}"><dt>Newest backup</dt><dd>${newest ? `${formatAge(newest.ageSeconds)} old` : 'none'}</dd></div>
+<div class="${isLate('BACKUP_TOO_OLD', 'VERIFICATION_FAILED')}"><dt>Newest backup</dt><dd>${newest ? ageText(newest.ageSeconds) : 'none'} <span class="note">at most ${formatAge(limits.maxAgeSeconds)}</span></dd></div>
 <div class="${isLate('SIZE_DROPPED')}"><dt>Its size</dt><dd>${newest ? formatBytes(newest.bytes) : '–'}</dd></div>
 <div class="${isLate('ROWS_DROPPED', 'EMPTY_BACKUP', 'TABLE_VANISHED', 'TABLE_EMPTIED', 'TABLE_SHRANK')}"><dt>Its rows</dt><dd>${newest?.rows === null || newest === null ? 'not counted' : formatCount(newest.rows)}</dd></div>
-<div class="${isLate('VERIFIED_TOO_OLD', 'NEVER_VERIFIED')}"><dt>Newest verified</dt><dd>${newestVerified ? `${formatAge(newestVerified.ageSeconds)} old` : 'none'}</dd></div>
+<div class="${isLate('VERIFIED_TOO_OLD', 'NEVER_VERIFIED')}"><dt>Newest verified</dt><dd>${newestVerified ? ageText(newestVerified.ageSeconds) : 'none'} <span class="note">at most ${formatAge(limits.maxVerifiedAgeSeconds)}</span></dd></div>
 <div><dt>All backups</dt><dd>${formatCount(count)} <span class="note">${formatBytes(totalBytes)}</span></dd></div>
 </dl>`
 }

@@ -2,6 +2,7 @@ import {createHash} from 'node:crypto'
 import type {StatusFinding} from '../engine/status/finding.js'
 import type {BackupFacts, DatabaseStatus, VerifiedFacts} from '../engine/status/status-of-database.js'
 import {drillSection, type DrillRecord} from './drills.js'
+import {ageText, labelOf} from './format.js'
 import {databaseSection} from './database-section.js'
 import {formatAge, formatBytes, formatCount, formatCountOf, formatTime} from '../support/figures.js'
 import {markup, type Html} from './html.js'
@@ -72,10 +73,11 @@ function verdict({healthy, findings, databases, at}: PageSource): Html {
     ...(errors > 0 ? [formatCountOf(errors, 'error')] : []),
     ...(warnings > 0 ? [formatCountOf(warnings, 'warning')] : []),
   ]
-  const names = new Set(databases.map(({name}) => name)).size
+  const count = new Set(databases.map(labelOf)).size
   const text = counted.length > 0 ? counted.join(' and ') : 'Nothing to do'
+  const whose = count === 0 ? '' : ` for ${formatCountOf(count, 'database')}`
   return markup`<section class="verdict ${kind}"><svg viewBox="0 0 44 44" aria-hidden="true">${signs[kind]}</svg><div>
-<h1>${title}</h1><p>${text} for ${formatCountOf(names, 'database')}, as of ${formatTime(at)}</p></div></section>`
+<h1>${title}</h1><p>${text}${whose}, as of <span class="keep">${formatTime(at)}</span></p></div></section>`
 }
 
 function figures({newest, newestVerified, databases, destinations, limits, findings}: PageSource): Html {
@@ -86,15 +88,26 @@ function figures({newest, newestVerified, databases, destinations, limits, findi
     findings.some((finding) => finding.code === code && finding.severity === 'error')
   const late = (isLate: boolean) => (isLate ? 'late' : 'fine')
   return markup`<dl class="figures">
-<div class="${late(has('BACKUP_TOO_OLD') || newest === null)}"><dt>Newest backup</dt><dd>${newest ? `${formatAge(newest.ageSeconds)} old` : 'none'}
-<span class="note">at most ${formatAge(limits.maxAgeSeconds)}</span></dd></div>
-<div class="${late(has('VERIFIED_TOO_OLD') || has('NEVER_VERIFIED'))}"><dt>Newest that was restored in a test</dt><dd>${newestVerified ? `${formatAge(newestVerified.ageSeconds)} old` : 'none'}
-<span class="note">at most ${formatAge(limits.maxVerifiedAgeSeconds)}</span></dd></div>
+<div class="${late(has('BACKUP_TOO_OLD') || newest === null)}"><dt>Newest backup</dt><dd>${newest ? ageText(newest.ageSeconds) : 'none'}
+<span class="note">${limitText(databases, limits, 'maxAgeSeconds')}</span></dd></div>
+<div class="${late(has('VERIFIED_TOO_OLD') || has('NEVER_VERIFIED'))}"><dt>Newest that was restored in a test</dt><dd>${newestVerified ? ageText(newestVerified.ageSeconds) : 'none'}
+<span class="note">${limitText(databases, limits, 'maxVerifiedAgeSeconds')}</span></dd></div>
 <div><dt>Backups</dt><dd>${formatCount(count)}
 <span class="note">${formatBytes(bytes)} together</span></dd></div>
 <div class="${late(down > 0)}"><dt>Destinations</dt><dd>${destinations.length}
 <span class="note">${down > 0 ? `${down} not reachable` : 'all reachable'}</span></dd></div>
 </dl>`
+}
+
+/** Databases may have limits of their own. */
+function limitText(
+  databases: DatabaseStatus[],
+  limits: PageSource['limits'],
+  which: 'maxAgeSeconds' | 'maxVerifiedAgeSeconds',
+): string {
+  const all = new Set(databases.map((one) => one.limits[which]))
+  const [only = limits[which]] = all
+  return all.size > 1 ? 'each by its own limit' : `at most ${formatAge(only)}`
 }
 
 function findingsCard(findings: StatusFinding[]): Html | undefined {
@@ -106,11 +119,13 @@ ${findings.map(
     code,
     message,
     suggestion,
+    otherwise,
     database,
+    server,
     destination,
   }) => markup`<li><span class="badge ${severity}">${severity}</span><div>
-<p>${message}</p><p class="where">${[code, database, destination].filter((part) => part !== undefined).join(' · ')}</p>
-${suggestion !== undefined && markup`<p class="fix">${withCommand(suggestion)}</p>`}</div></li>`,
+<p>${message}</p><p class="where">${[code, database, server, destination].filter((part) => part !== undefined).join(' · ')}</p>
+${[suggestion, otherwise].map((one) => one !== undefined && markup`<p class="fix">${withCommand(one)}</p>`)}</div></li>`,
 )}</ul></section>`
 }
 
@@ -119,5 +134,11 @@ function withCommand(suggestion: string): Html {
   const at = suggestion.search(/(?:^|: )(?:dbbak|ls|DROP) /)
   if (at === -1) return markup`${suggestion}`
   const start = suggestion.startsWith(': ', at) ? at + 2 : at
-  return markup`${suggestion.slice(0, start)}<code>${suggestion.slice(start)}</code>`
+  return markup`${suggestion.slice(0, start)}<code>${words(suggestion.slice(start))}</code>`
 }
+
+/** A line may end between words or in a path, but not between the two dashes of a flag, nor after them. */
+const words = (command: string): Html[] =>
+  command
+    .split(/( )/)
+    .map((word) => (/^--?\w/.test(word) ? markup`<span class="keep">${word}</span>` : markup`${word}`))

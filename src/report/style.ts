@@ -40,6 +40,7 @@ code{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .badge.info,.badge.none{background:var(--well);color:var(--soft)}
 .badge.passed{background:var(--good-ground);color:var(--good)}
 .findings .where{color:var(--soft);font-size:13px}
+code{overflow-wrap:anywhere}
 .findings .fix{background:var(--well);border-radius:8px;padding:7px 11px;margin-top:6px;font-size:14px}
 .database{display:grid;gap:20px;grid-template-columns:minmax(0,1fr)}
 .database header{display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline}

@@ -18,7 +18,6 @@ describe('the page of status', () => {
       expect(page).toContain(`<p>${message}</p>`)
       expect(page).toContain(`<p class="where">${code}`)
     }
-    expect(page).toContain('take one now: <code>dbbak backup --to s3://backups/shop</code>')
     expect(page.match(/class="badge (error|warning|info)"/g)).toHaveLength(4)
   })
 
@@ -80,10 +79,42 @@ describe('the page of status', () => {
     expect(page).toMatch(/Drills.*12 min 22 s.*at most 30 min.*met.*35 min 30 s.*missed/s)
   })
 
+  test('a flag of a command stays in one line', () => {
+    const page = htmlReport(sampleStatus(3, {healthy: false, findings: sampleFindings}))
+    expect(page).toContain('<code>dbbak backup <span class="keep">--to</span> s3://backups/shop</code>')
+  })
+
+  test('what else may be done is told too, and which server is meant', () => {
+    const server = 'db.internal:5432'
+    const finding = {...sampleFindings[0], server, otherwise: 'Leave it out: dbbak status --ignore shop'}
+    const status = sampleStatus(3, {healthy: false, findings: [finding]})
+    const [one] = status.databases
+    const page = htmlReport({...status, databases: [one, {...one, server}]})
+    expect(page).toMatch(/Leave it out: <code>dbbak status <span class="keep">--ignore<\/span> shop/)
+    expect(page).toContain('BACKUP_TOO_OLD · shop · db.internal:5432 · s3://backups/shop')
+    expect(page.match(/class="late"><dt>Newest backup/g)).toHaveLength(2) // of all, and of that one
+    expect(page).toContain('<h2 id="database-2">shop (db.internal:5432)</h2>')
+  })
+
+  test('a backup from the future has no age', () => {
+    const status = sampleStatus(3)
+    const ahead = {...status.newest!, ageSeconds: -3 * 86_400}
+    expect(htmlReport({...status, newest: ahead})).toContain('3 d in the future')
+  })
+
+  test('the chart of a year has its months written, and says what its marks are', () => {
+    const page = htmlReport(sampleStatus(400))
+    expect(page).toMatch(/text-anchor="middle">Sep<\/text>/)
+    expect(page).toContain(
+      'A line through all 400 backups; the dot is the newest; a cross failed its verification.',
+    )
+    expect(htmlReport(sampleStatus(2))).toContain('Each dot is a backup')
+  })
+
   test('with nothing at all it is still a page', () => {
     const page = htmlReport({...sampleStatus(0), databases: [], destinations: [], healthy: false})
     expect(page).toMatch(/^<!doctype html>/)
-    expect(page).not.toMatch(/undefined|NaN|\[object|Infinity/)
+    expect(page).not.toMatch(/undefined|NaN|\[object|Infinity|0 databases/)
   })
 
   test.each([1, 2, 30, 400])('with %i backups no number is none', (count) => {
