@@ -25,7 +25,7 @@ export function initSummary({files, checks, variables, next}: InitResult): strin
     unchanged: 'unchanged',
     kept: 'kept as it is, with other content',
   }
-  const missing = variables.filter(({isSet}) => !isSet).map(({name}) => name)
+  const missing = variables.filter(({isSet, isOptional}) => !isSet && !isOptional).map(({name}) => name)
   return [
     ...checks.map((check) => checkLines(check, process.stdout)),
     ...(checks.length > 0 ? [''] : []),

@@ -49,7 +49,7 @@ describe('by options alone', () => {
     const result = await init(['-d', url()])
     expect(result.files).toEqual([{path: join(folder, configName), status: 'written'}])
     expect(result.variables).toEqual([
-      {name: 'DATABASE_URL', purpose: expect.any(String), isSecret: true, isSet: false},
+      {name: 'DATABASE_URL', purpose: expect.any(String), isSecret: true, isOptional: false, isSet: false},
     ])
     expect(result.checks.every(({status}: Json) => status === 'ok')).toBe(true)
     expect(result.checks).toEqual(

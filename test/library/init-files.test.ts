@@ -283,13 +283,6 @@ describe('what to do next', () => {
     )
   })
 
-  test('a secret is in no command line of kubectl', async () => {
-    const [step] = (await steps()).filter((text) => text.includes('kubectl create secret'))
-    expect(step).toMatch(
-      /^printf '%s=%s\\n' DATABASE_URL "\$DATABASE_URL" \| kubectl create secret .*\/dev\/stdin$/,
-    )
-  })
-
   test('root makes a user for the service, whose home is the folder', async () => {
     expect(await steps({isRoot: true, user: 'dbbak', folder: '/etc/dbbak'})).toContain(
       'id dbbak >/dev/null 2>&1 || useradd --system --no-create-home --home-dir /etc/dbbak dbbak',

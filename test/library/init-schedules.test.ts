@@ -8,9 +8,9 @@ import {join} from 'node:path'
 import {parseAllDocuments} from 'yaml'
 import {cronFile, cronInstallation} from '../../src/library/init/cron-file.js'
 import {parseSchedule} from '../../src/library/init/cron.js'
-import {dockerFile, railwayFiles} from '../../src/library/init/docker-files.js'
+import {dockerCommands, dockerFile, railwayFiles, railwayNotes} from '../../src/library/init/docker-files.js'
 import {environmentFile} from '../../src/library/init/environment-text.js'
-import {kubernetesFile} from '../../src/library/init/kubernetes-file.js'
+import {kubernetesFile, secretCommands} from '../../src/library/init/kubernetes-file.js'
 import {imagePlaceholder, type InitPlan} from '../../src/library/init/plan.js'
 import {systemdFiles} from '../../src/library/init/systemd-files.js'
 import {variablesFor} from '../../src/library/init/variables.js'
@@ -339,7 +339,7 @@ describe('the Kubernetes CronJob', () => {
     new CronJob(job).validate()
     const pod = job.spec.jobTemplate.spec.template.spec
     expect(pod.containers[0].command.join(' ')).toBe(
-      'dbbak backup --format custom --to /backups --to s3://b/p --verify auto --prune',
+      'dbbak backup --globals --format custom --to /backups --to s3://b/p --verify auto --prune',
     )
     expect(pod.volumes.map(({name}: {name: string}) => name)).toEqual(['tmp', 'backups'])
   })
@@ -383,8 +383,54 @@ describe('the Kubernetes CronJob', () => {
       'AWS_REGION',
     ])
     for (const {name, valueFrom} of named)
-      expect(valueFrom).toEqual({secretKeyRef: {name: 'dbbak', key: name}})
+      expect(valueFrom).toEqual({
+        // A role can stand in for a key.
+        secretKeyRef: {name: 'dbbak', key: name, ...(name === 'DATABASE_URL' ? {} : {optional: true})},
+      })
     expect(container.env).toContainEqual({name: 'TMPDIR', value: '/tmp'})
+  })
+
+  test("Google's key is a file from a secret of its own, which a role can stand in for", () => {
+    const plan = planOf({destinations: ['gs://b/p']})
+    const [job] = documentsOf(plan)
+    new CronJob(job).validate()
+    const pod = job.spec.jobTemplate.spec.template.spec
+    expect(pod.volumes).toContainEqual({
+      name: 'gcs-key',
+      secret: {secretName: 'dbbak-gcs-key', optional: true, defaultMode: 0o440},
+    })
+    expect(pod.containers[0].volumeMounts).toContainEqual({
+      name: 'gcs-key',
+      mountPath: '/var/run/secrets/dbbak-gcs-key',
+      readOnly: true,
+    })
+    expect(pod.containers[0].env).toContainEqual({
+      name: 'GOOGLE_APPLICATION_CREDENTIALS',
+      valueFrom: {secretKeyRef: {name: 'dbbak-gcs-key', key: 'path', optional: true}},
+    })
+    expect(kubernetesFile(plan, variablesOf(plan)).text).toContain('serviceAccountName')
+  })
+
+  test('its secrets are made of what is set, and of nothing else', async () => {
+    const plan = planOf({destinations: ['s3://b', 'gs://b']})
+    const bin = join(folder, 'bin')
+    await mkdir(bin)
+    const kubectl = '#!/bin/sh\necho "$@"\ncase "$*" in *stdin*) cat ;; esac\n'
+    await writeFile(join(bin, 'kubectl'), kubectl, {mode: 0o755})
+    const env = {
+      PATH: `${bin}:/usr/bin:/bin`,
+      DATABASE_URL: 'postgresql://u:p=1@h/db',
+      MY_DATABASE_URL: 'x',
+      AWS_REGION: '',
+      GOOGLE_APPLICATION_CREDENTIALS: '/keys/my key.json',
+    }
+    const made = await outputOf('sh', ['-c', secretCommands(variablesOf(plan)).join('\n')], {env})
+    expect(made.split('\n')).toEqual([
+      'create secret generic dbbak --from-env-file=/dev/stdin',
+      'DATABASE_URL=postgresql://u:p=1@h/db',
+      'create secret generic dbbak-gcs-key --from-file=key.json=/keys/my key.json --from-literal=path=/var/run/secrets/dbbak-gcs-key/key.json',
+      '',
+    ])
   })
 
   test('an image that is not named is one that is clearly to be replaced', () => {
@@ -397,27 +443,62 @@ describe('the Kubernetes CronJob', () => {
 
 describe('images', () => {
   test("the Dockerfile has the server's version, this dbbak, no secret and no root", () => {
-    const {text} = dockerFile(planOf())
+    const {text} = dockerFile(planOf(), variablesOf(planOf()))
     expect(text).toContain('ARG PG_MAJOR=17\n')
     expect(text).toContain('ARG DBBAK_VERSION=1.2.3\n')
     expect(text).not.toMatch(/^(ARG|ENV) .*(URL|KEY|PASSWORD|SECRET)/m)
     expect(text.indexOf('USER node')).toBeGreaterThan(text.lastIndexOf('RUN '))
     expect(text).toContain(
-      'CMD ["backup", "--format", "custom", "--to", "/backups", "--verify", "auto", "--prune"]',
+      'CMD ["backup", "--globals", "--format", "custom", "--to", "/backups", "--verify", "auto", "--prune"]',
     )
-    expect(dockerFile(planOf({serverMajor: undefined})).text).toContain('ARG PG_MAJOR=18\n')
+    expect(dockerFile(planOf({serverMajor: undefined}), []).text).toContain('ARG PG_MAJOR=18\n')
   })
 
   test("Railway's service runs by its own schedule, to its end", () => {
-    const [dockerfile, settings] = railwayFiles(planOf())
-    expect(dockerfile).toEqual(dockerFile(planOf()))
+    const [dockerfile, settings] = railwayFiles(planOf(), [])
+    expect(dockerfile).toEqual(dockerFile(planOf(), []))
     expect(JSON.parse(settings.text)).toMatchObject({
       build: {dockerfilePath: dockerfile.path},
       deploy: {
-        startCommand: 'dbbak backup --format custom --to /backups --verify auto --prune',
+        startCommand: 'dbbak backup --globals --format custom --to /backups --verify auto --prune',
         cronSchedule: '0 2 * * *',
         restartPolicyType: 'NEVER',
       },
     })
   })
+
+  test('a container gets the variables of its destinations, and a folder that its user can write to', () => {
+    const plan = planOf({destinations: ['./backups', 's3://b', 'gs://b']})
+    expect(dockerCommands(plan, variablesOf(plan)).slice(1)).toEqual([
+      'sudo install -d -m 700 -o 1000 -g 1000 backups   # the user in the image',
+      'docker run --rm --init -e DATABASE_URL -e AWS_ACCESS_KEY_ID -e AWS_SECRET_ACCESS_KEY -e AWS_REGION -v "$GOOGLE_APPLICATION_CREDENTIALS:/run/gcs-key.json:ro" -e GOOGLE_APPLICATION_CREDENTIALS=/run/gcs-key.json -v "$PWD/backups:/backups" dbbak',
+    ])
+    const notes = railwayNotes(plan, variablesOf(plan)).join('\n')
+    expect(notes).toMatch(
+      /variables AWS_ACCESS_KEY_ID, .*GCS_SERVICE_ACCOUNT_KEY \(the key file's text\) too/,
+    )
+    expect(notes).toContain('RAILWAY_RUN_UID=0')
+  })
+
+  test("on Railway Google's key is written to a file of the container", async () => {
+    const plan = planOf({destinations: ['gs://b']})
+    const {startCommand} = JSON.parse(railwayFiles(plan, variablesOf(plan))[1].text).deploy
+    const bin = join(folder, 'bin')
+    await mkdir(bin)
+    const dbbak =
+      '#!/bin/sh\ncat "$GOOGLE_APPLICATION_CREDENTIALS"; rm "$GOOGLE_APPLICATION_CREDENTIALS"; echo " $@"\n'
+    await writeFile(join(bin, 'dbbak'), dbbak, {mode: 0o755})
+    const env = {PATH: `${bin}:/usr/bin:/bin`, GCS_SERVICE_ACCOUNT_KEY: '{"a": "b c"}'}
+    const own = startCommand.replaceAll('/tmp/', `${folder}/`)
+    expect(await outputOf('sh', ['-c', own], {env})).toBe(
+      '{"a": "b c"} backup --globals --format custom --to gs://b --verify auto --prune\n',
+    )
+  })
+})
+
+test('in dbbak.env what can be done without is switched off', () => {
+  const plan = planOf({destinations: ['s3://b']})
+  const {text} = environmentFile(variablesOf(plan))
+  expect(text).toMatch(/^DATABASE_URL=''$/m)
+  expect(text).toMatch(/^# AWS_ACCESS_KEY_ID=''$/m)
 })

@@ -14,8 +14,8 @@ export function filesOf(plan: InitPlan, artefacts: Artefact[], variables: Variab
     cron: () => [cronFile(plan), environmentFile(variables)],
     systemd: () => [...systemdFiles(plan), environmentFile(variables)],
     kubernetes: () => [kubernetesFile(plan, variables)],
-    docker: () => [dockerFile(plan)],
-    railway: () => railwayFiles(plan),
+    docker: () => [dockerFile(plan, variables)],
+    railway: () => railwayFiles(plan, variables),
   }
   const files = artefacts.flatMap((artefact) => makers[artefact]())
   return [...new Map(files.map((file) => [file.path, file])).values()]

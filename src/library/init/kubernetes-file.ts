@@ -2,6 +2,7 @@ import {stringify} from 'yaml'
 import {parseDestination} from '../../storage/open-provider.js'
 import {containerCommand} from './docker-files.js'
 import {imagePlaceholder, type InitPlan, type PlannedFile, type Variable} from './plan.js'
+import {googleKey} from './variables.js'
 
 export const kubernetesName = 'dbbak-cronjob.yaml'
 
@@ -10,7 +11,6 @@ export const secretName = 'dbbak'
 
 /** A CronJob with as few rights as a pod can have; a volume of its own where a destination is a folder. */
 export function kubernetesFile(plan: InitPlan, variables: Variable[]): PlannedFile {
-  const pairs = variables.map(({name}) => ` ${name} "$${name}"`).join('')
   const isPlaceholder = plan.image === imagePlaceholder
   const text = [
     `# dbbak: a backup ${plan.schedule.words} (UTC).`,
@@ -20,8 +20,14 @@ export function kubernetesFile(plan: InitPlan, variables: Variable[]): PlannedFi
           '# Dockerfile for it, and dbbak init --kubernetes --image NAME puts its name here.',
         ]
       : []),
-    '# The secret, made once:',
-    `#   printf '%s=%s\\n'${pairs} | kubectl create secret generic ${secretName} --from-env-file=/dev/stdin`,
+    '# The secret, made once, from the variables that are set here:',
+    ...secretCommands(variables).map((command) => `#   ${command}`),
+    ...(variables.some(({isOptional}) => isOptional)
+      ? [
+          '# With a role instead of keys (workload identity, IRSA) set none here, and give the pod its account: below',
+          '# restartPolicy, serviceAccountName: NAME.',
+        ]
+      : []),
     `#   kubectl apply -f ${kubernetesName}`,
     `#   kubectl create job --from=cronjob/dbbak-backup dbbak-now   # a backup now`,
     ...[...volumeDocuments(plan), cronJob(plan, variables)].flatMap((document) => [
@@ -32,6 +38,26 @@ export function kubernetesFile(plan: InitPlan, variables: Variable[]): PlannedFi
   ].join('\n')
   return {path: kubernetesName, text, mode: 0o644}
 }
+
+/** Read from a pipe: what stands in a command line can be seen by everybody on the machine. What is not set is left out. */
+export function secretCommands(variables: Variable[]): string[] {
+  const names = variables.map(({name}) => name).filter((name) => name !== googleKey)
+  const create = 'kubectl create secret generic'
+  return [
+    `env | grep -E '^(${names.join('|')})=.' | ${create} ${secretName} --from-env-file=/dev/stdin`,
+    ...(usesGoogleKey(variables)
+      ? [
+          `${create} ${keySecretName} --from-file=key.json="$${googleKey}" --from-literal=path=${keyFolder}/key.json`,
+        ]
+      : []),
+  ]
+}
+
+/** The secret with Google's key file and where it is in the pod; without it the pod uses its account's role. */
+const keySecretName = 'dbbak-gcs-key'
+const keyFolder = '/var/run/secrets/dbbak-gcs-key'
+
+const usesGoogleKey = (variables: Variable[]): boolean => variables.some(({name}) => name === googleKey)
 
 const hasFolder = ({destinations}: InitPlan): boolean =>
   destinations.some((destination) => parseDestination(destination).kind === 'local')
@@ -77,6 +103,9 @@ function pod(plan: InitPlan, variables: Variable[]): object {
   const volumes = [
     {name: 'tmp', emptyDir: {}},
     ...(hasFolder(plan) ? [{name: 'backups', persistentVolumeClaim: {claimName: 'dbbak-backups'}}] : []),
+    ...(usesGoogleKey(variables)
+      ? [{name: 'gcs-key', secret: {secretName: keySecretName, optional: true, defaultMode: 0o440}}]
+      : []),
   ]
   return {
     restartPolicy: 'Never',
@@ -99,9 +128,14 @@ function container(plan: InitPlan, variables: Variable[]): object {
     image: plan.image,
     command: containerCommand(plan),
     env: [
-      ...variables.map(({name}) => ({
+      ...variables.map(({name, isOptional}) => ({
         name,
-        valueFrom: {secretKeyRef: {name: secretName, key: name}},
+        valueFrom: {
+          secretKeyRef: {
+            ...(name === googleKey ? {name: keySecretName, key: 'path'} : {name: secretName, key: name}),
+            ...(isOptional ? {optional: true} : {}),
+          },
+        },
       })),
       {name: 'TMPDIR', value: '/tmp'},
       {name: 'HOME', value: '/tmp'},
@@ -119,6 +153,7 @@ function container(plan: InitPlan, variables: Variable[]): object {
     volumeMounts: [
       {name: 'tmp', mountPath: '/tmp'},
       ...(hasFolder(plan) ? [{name: 'backups', mountPath: '/backups'}] : []),
+      ...(usesGoogleKey(variables) ? [{name: 'gcs-key', mountPath: keyFolder, readOnly: true}] : []),
     ],
   }
 }

@@ -2,9 +2,9 @@ import {parseDestination} from '../../storage/open-provider.js'
 import {shellWord} from '../../support/shell.js'
 import {configName} from './config-text.js'
 import {cronInstallation} from './cron-file.js'
-import {dockerName, railwayNotes} from './docker-files.js'
+import {dockerCommands, railwayNotes} from './docker-files.js'
 import {environmentName} from './environment-text.js'
-import {kubernetesName, secretName} from './kubernetes-file.js'
+import {kubernetesName, secretCommands} from './kubernetes-file.js'
 import {imagePlaceholder, type Artefact, type InitPlan, type Variable} from './plan.js'
 import {closedFolder, localFolders} from './refusals.js'
 import {serviceName, timerName} from './systemd-files.js'
@@ -20,7 +20,7 @@ export async function nextSteps(
     cron: cronSteps,
     systemd: systemdSteps,
     kubernetes: kubernetesSteps,
-    docker: () => [`docker build -f ${dockerName} -t dbbak .`],
+    docker: dockerCommands,
     railway: railwayNotes,
   }
   const ofArtefacts: string[] = []
@@ -100,15 +100,13 @@ async function unreachablePrograms({nodeFolder, program, user}: InitPlan): Promi
 }
 
 function kubernetesSteps(plan: InitPlan, variables: Variable[]): string[] {
-  // Read from a pipe: what stands in a command line can be seen by everybody on the machine.
-  const pairs = variables.map(({name}) => ` ${name} "$${name}"`).join('')
   return [
     ...(plan.image === imagePlaceholder
       ? [
           `Put the name of your image into ${at(plan, kubernetesName)} (dbbak init --docker writes a Dockerfile for it)`,
         ]
       : []),
-    `printf '%s=%s\\n'${pairs} | kubectl create secret generic ${secretName} --from-env-file=/dev/stdin`,
+    ...secretCommands(variables),
     `kubectl apply -f ${at(plan, kubernetesName)}`,
   ]
 }

@@ -54,6 +54,8 @@ export interface Variable {
   /** What it holds. */
   purpose: string
   isSecret: boolean
+  /** It can be done without: a role of the machine or pod can stand in for a key. */
+  isOptional: boolean
   /** Whether it is set here and now. */
   isSet: boolean
 }
