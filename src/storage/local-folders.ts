@@ -28,15 +28,20 @@ function ifMissing(error: unknown): undefined {
   if (!hasCode(error, 'ENOENT')) throw error
 }
 
-/** Makes one folder, durably, unless it is there. A symbolic link in its place is refused, not followed. */
-export async function makeFolder(path: string): Promise<void> {
+/**
+ * Makes one folder, durably, unless it is there. A symbolic link in its place is refused, not followed.
+ * @returns whether it was made
+ */
+export async function makeFolder(path: string): Promise<boolean> {
   try {
     await mkdir(path, {mode: 0o700})
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) throw error
-    return checkFolder(path)
+    await checkFolder(path)
+    return false
   }
   await syncFolder(dirname(path))
+  return true
 }
 
 /** Makes the folders between the root and a key's file. */

@@ -180,6 +180,10 @@ export class LocalStorage implements StorageProvider {
     })
   }
 
+  tidy(): Promise<void> {
+    return this.work.tidy()
+  }
+
   isThere(): Promise<boolean> {
     return this.reading(() => exists(this.root))
   }

@@ -104,6 +104,8 @@ export interface StorageProvider {
    * The caller removes what it made there.
    */
   workFolder?(): Promise<string>
+  /** Takes away what this has made here for its puts, where it is empty: for a look that is to leave nothing. */
+  tidy?(): Promise<void>
   /** Moves a finished local file in (no copy on the same file system); same promises as put. A failure leaves the file. */
   adopt?(key: string, file: string, options?: PutOptions): Promise<ObjectInfo>
   /** The path of a local file with exactly the object's content, to be read only, where the destination has one. */

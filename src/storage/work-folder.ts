@@ -27,6 +27,7 @@ export class WorkFolder {
   readonly path: string
   private folder: Promise<string> | undefined
   private stopHeartbeat: (() => void) | undefined
+  private isOurs = false
 
   constructor(root: string) {
     this.path = join(root, workFolderName)
@@ -34,9 +35,8 @@ export class WorkFolder {
 
   /** The root exists already; the work folder is made when it is needed first. */
   async createFile(): Promise<WorkFile> {
-    await makeFolder(this.path)
     const path = join(this.path, workName('put'))
-    const handle = await open(path, 'wx', 0o600)
+    const handle = await this.inside(() => open(path, 'wx', 0o600))
     const stop = keepFresh(path)
     const close = async () => {
       stop()
@@ -59,11 +59,28 @@ export class WorkFolder {
   }
 
   private async createFolder(): Promise<string> {
-    await makeFolder(this.path)
     const path = join(this.path, workName('folder'))
-    await mkdir(path, {mode: 0o700})
+    await this.inside(() => mkdir(path, {mode: 0o700}))
     this.stopHeartbeat = keepFresh(path)
     return path
+  }
+
+  /** Another process may take the empty folder away, which it has made, in the moment before something is in it. */
+  private async inside<T>(make: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      if (await makeFolder(this.path)) this.isOurs = true
+      try {
+        return await make()
+      } catch (error) {
+        if (!isMissing(error) || attempt === 5) throw error
+      }
+    }
+  }
+
+  /** Takes the folder away where this made it and nobody has anything in it. */
+  async tidy(): Promise<void> {
+    if (this.isOurs) await rmdir(this.path).catch(() => undefined) // not empty: somebody works there
+    this.isOurs = false
   }
 
   /** Files whose owner does not run, as far as can be told. */

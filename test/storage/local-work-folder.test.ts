@@ -39,6 +39,37 @@ async function killed(child: ChildProcess): Promise<void> {
   await once(child, 'exit')
 }
 
+describe('the work folder', () => {
+  test('is taken away by whoever made it and looked only, where nobody else has anything in it', async () => {
+    const other = new LocalStorage(root)
+    await store.put('a', Readable.from(['x']))
+    await other.put('b', Readable.from(['x']))
+    await other.tidy() // it made none
+    expect(await readdir(root)).toContain('.dbbak-work')
+    await other.workFolder()
+    await store.tidy()
+    expect(await readdir(root)).toContain('.dbbak-work')
+    await other.close()
+    await store.tidy()
+    expect(await readdir(root)).toContain('.dbbak-work') // it is nobody's any more
+  })
+
+  test('may be taken away at any moment without a put that would fail by it', async () => {
+    const tidying = async () => {
+      for (let i = 0; i < 60; i++) {
+        const looking = new LocalStorage(root)
+        await looking.put(`look-${i}`, Readable.from(['x']))
+        await looking.tidy()
+      }
+    }
+    const putting = async (name: string) => {
+      for (let i = 0; i < 60; i++) await new LocalStorage(root).put(`${name}-${i}`, Readable.from(['x']))
+    }
+    await Promise.all([tidying(), putting('a'), putting('b')])
+    expect((await readdir(root)).filter((name) => /^[ab]-/.test(name))).toHaveLength(120)
+  })
+})
+
 describe('a process that is killed amid a put', () => {
   test('leaves no object; what it leaves is shown while it can be told, and the next sweep removes it', async () => {
     const child = await otherProcess(`

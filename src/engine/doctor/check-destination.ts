@@ -20,18 +20,28 @@ export async function checkDestination(store: StorageProvider): Promise<DoctorCh
     return await lookInto(store, 'written, read back and removed')
   } catch (error) {
     return [problem(name, error)]
+  } finally {
+    await store.tidy?.()
   }
 }
 
 /** Tries everything that is promised of destinations at this one, and looks at what is there. */
 export async function tryDestination(store: StorageProvider, deps: TrialDeps): Promise<DoctorCheck[]> {
-  const tried = await checkPromises(store, deps)
+  const tried = await tryPromises(store, deps)
   if (tried.some((check) => check.name === name)) return tried
   try {
     return [...(await lookInto(store, 'tried out')), ...tried]
   } catch (error) {
     const check = problem(name, error)
     return [isRefusal(error) ? {...check, status: 'warning'} : check, ...tried]
+  }
+}
+
+async function tryPromises(store: StorageProvider, deps: TrialDeps): Promise<DoctorCheck[]> {
+  try {
+    return await checkPromises(store, deps)
+  } finally {
+    await store.tidy?.()
   }
 }
 
