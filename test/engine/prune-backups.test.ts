@@ -623,6 +623,22 @@ describe('others at work at the same time', () => {
     },
   )
 
+  test('an answer about the newest that was damaged on the way is not taken for its loss', async () => {
+    const [newest, old] = [await store(memory, {at: daysAgo(1)}), await store(memory, {at: daysAgo(40)})]
+    let damages = 1
+    const at = new Proxy(memory, {
+      get: (_, name) =>
+        name === 'head'
+          ? async (key: string) => {
+              const found = await memory.head(key)
+              return found && key === manifestName(newest) && damages-- > 0 ? {...found, etag: '"x"'} : found
+            }
+          : (Reflect.get(memory, name) as (() => unknown) | undefined)?.bind(memory),
+    })
+    const {removed, failed} = await prune(at, {keepDays: 30})
+    expect([removed.map(({name}) => name), failed, damages]).toEqual([[old], [], -1])
+  })
+
   test('two prunes of the same destination leave what one would', async () => {
     for (let days = 1; days <= 80; days++) await store(memory, {at: daysAgo(days), globals: days % 2 === 0})
     const slow = () => watched(memory, {before: () => new Promise(setImmediate)})
