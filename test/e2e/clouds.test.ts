@@ -38,7 +38,9 @@ for (const {name, need, missing, open} of clouds) {
     })
     afterAll(() => cloud.stop())
 
-    describe.each(['custom', 'plain', 'directory'])('with the format %s', (format) => {
+    // To a store the plain format is one stream like the custom one: one store has to do for it.
+    const formats = need === 's3' ? ['custom', 'plain', 'directory'] : ['custom', 'directory']
+    describe.each(formats)('with the format %s', (format) => {
       let to: string
       beforeAll(() => {
         to = cloud.newDestination()

@@ -1,25 +1,20 @@
-import {afterAll, beforeAll, describe, expect, test} from '@jest/globals'
-import {mkdtemp, readdir, rm} from 'node:fs/promises'
+import {afterAll, beforeAll, expect, test} from '@jest/globals'
+import {readdir} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
-import {join} from 'node:path'
 import {
   copyBackups,
   copyError,
   DbbakError,
-  listBackups,
-  pruneBackups,
-  pruneError,
   restoreBackup,
   takeBackup,
-  verifyBackups,
   type RestoreResult,
 } from '../../src/index.js'
-import {clouds, noise, type Cloud} from '../support/clouds.js'
+import {expectBackups, openCloudRuns, type CloudRuns, type Run} from '../support/cloud-runs.js'
+import {clouds, type Cloud} from '../support/clouds.js'
 import type {FaultType} from '../support/http-fault-proxy.js'
 import {needs} from '../support/needs.js'
-import {openRestorePlace, type RestorePlace} from '../support/restore-place.js'
 
-/** DBBAK_CLOUD_FAULT_RUNS=70 for the long version. */
+/** DBBAK_CLOUD_FAULT_RUNS=70 for the long version; prunes are in prune-faults.test.ts. */
 const runs = Number(process.env.DBBAK_CLOUD_FAULT_RUNS ?? 2)
 const firstSeed = Number(process.env.DBBAK_CLOUD_FAULT_SEED ?? 1)
 const rates = [0.02, 0.1, 0.3]
@@ -35,27 +30,11 @@ const allFaults: FaultType[] = [
   'wrong-checksum',
 ]
 
-let place: RestorePlace
-let folder: string
+let cloudRuns: CloudRuns
 beforeAll(async () => {
-  place = await openRestorePlace()
-  await place.server.psql(noise(40_000), 'shop')
-  folder = await mkdtemp(join(tmpdir(), 'cloud-faults-'))
+  cloudRuns = await openCloudRuns()
 })
-afterAll(async () => {
-  await place.end()
-  await rm(folder, {recursive: true, force: true})
-})
-
-const base = () => ({
-  ...place.env,
-  DATABASE_URL: place.server.url('shop'),
-  TEST_DATABASE_URL: place.server.url(),
-  BACKUP_DIR: join(folder, 'safety'),
-  DBBAK_CACHE_DIR: join(folder, 'cache'),
-  DBBAK_STALL_TIMEOUT: '2s',
-  DBBAK_RETRY_FOR: '20s',
-})
+afterAll(() => cloudRuns.end())
 
 interface Outcomes {
   counts: Record<string, number>
@@ -71,7 +50,7 @@ for (const {name, need, missing, open} of clouds) {
     afterAll(() => cloud.stop())
 
     test(
-      `a backup, a restore, a copy and a prune end right, or with a clear error and nothing half-done (${runs} runs)`,
+      `a backup, a restore and a copy end right, or with a clear error and nothing half-done (${runs} runs)`,
       async () => {
         const outcomes: Outcomes = {counts: {}, faults: 0}
         for (let run = 0; run < runs; run++) await faultyRun(cloud, firstSeed + run, outcomes)
@@ -87,6 +66,7 @@ for (const {name, need, missing, open} of clouds) {
 }
 
 async function faultyRun(cloud: Cloud, seed: number, outcomes: Outcomes): Promise<void> {
+  const {place, folder, base} = cloudRuns
   const direct = {env: {...base(), ...cloud.env}, cwd: folder}
   const {proxy, env} = await cloud.proxied(seed)
   const faulty = {env: {...base(), ...env}, cwd: folder}
@@ -126,19 +106,6 @@ async function faultyRun(cloud: Cloud, seed: number, outcomes: Outcomes): Promis
     note('copy', copied.outcome)
     await expectBackups(to, copied.result ? 1 : undefined, direct)
 
-    await takeBackup({...direct, to: [source]})
-    const before = (await listBackups({...direct, from: source})).backups
-    const pruned = await outcomeOf(
-      pruneBackups({...faulty, from: source, keepDays: 0, keepLast: 1, force: true}).then((result) => {
-        const error = pruneError(result)
-        if (error) throw error
-        return result
-      }),
-    )
-    note('prune', pruned.outcome)
-    await expectBackups(source, pruned.result ? 1 : undefined, direct)
-    const [newest] = (await listBackups({...direct, from: source})).backups
-    expect(newest.id).toBe(before[0].id)
     expect(await temporaryIn(tmpdir())).toEqual([])
   } catch (error) {
     throw new Error(`With seed ${seed} (${format}): ${(error as Error).message}`, {cause: error})
@@ -146,18 +113,6 @@ async function faultyRun(cloud: Cloud, seed: number, outcomes: Outcomes): Promis
     outcomes.faults += faults.count
     await proxy.close()
   }
-}
-
-type Run = {env: Record<string, string | undefined>; cwd: string}
-
-/** What is listed is whole, as one sees who reads it without faults; and nothing else is there but known leftovers. */
-async function expectBackups(place: string, count: number | undefined, direct: Run): Promise<void> {
-  const {backups, problems} = await listBackups({...direct, from: place})
-  expect(problems).toEqual([])
-  if (count !== undefined) expect(backups).toHaveLength(count)
-  if (backups.length === 0) return
-  const {verdict} = await verifyBackups({...direct, from: place, all: true, level: 'archive'})
-  expect(verdict).toBe('passed')
 }
 
 async function unfaultedBackup(cloud: Cloud, direct: Run): Promise<string> {
@@ -180,85 +135,3 @@ async function outcomeOf<T>(work: Promise<T>): Promise<{outcome: string; result?
 async function temporaryIn(parent: string): Promise<string[]> {
   return (await readdir(parent)).filter((name) => /^dbbak-(?!scratch|test)[a-zA-Z0-9]{6}$/.test(name))
 }
-
-/** DBBAK_STORE_PAUSE_SECONDS=30 for the long version; longer than a connection may be silent in either case. */
-const pauseMs = 1000 * Number(process.env.DBBAK_STORE_PAUSE_SECONDS ?? 4)
-
-for (const {name, need, missing, forgets, open} of clouds) {
-  needs(need, missing())(`${name}, a server that has trouble while a backup is on its way`, () => {
-    let cloud: Cloud
-    beforeAll(async () => {
-      cloud = await open(true)
-    }, 120_000)
-    afterAll(() => cloud.stop())
-
-    describe.each(['stopped for a while', 'killed and started again'] as const)('%s', (trouble) => {
-      const cannot = trouble === 'killed and started again' ? forgets : undefined
-      const suffix = cannot === undefined ? '' : ` [skipped: ${cannot}]`
-      const tested = cannot === undefined ? test : test.skip
-      tested(
-        `the backup, and a restore, end right${suffix}`,
-        async () => {
-          const settings = {...base(), DBBAK_RETRY_FOR: '2min', ...cloud.env}
-          const direct = {env: settings, cwd: folder}
-          const to = cloud.newDestination()
-          await listBackups({...direct, from: to}) // the store is known, so that it is worth waiting for
-          const slow = {...direct, bandwidthLimit: '6MB'}
-          const [taken] = await Promise.all([takeBackup({...slow, to: [to]}), disturb(cloud, trouble)])
-          expect(taken.destinations).toMatchObject([{status: 'stored'}])
-          await expectBackups(to, 1, direct)
-
-          await place.resetTarget()
-          const options = {latest: true, force: true, safetyBackup: false, from: to, verify: true}
-          const databaseUrl = place.server.url('target')
-          await Promise.all([restoreBackup({...slow, ...options, databaseUrl}), disturb(cloud, trouble)])
-          expect(await place.state()).toBe('backup')
-        },
-        400_000,
-      )
-    })
-  })
-}
-
-async function disturb(
-  cloud: Cloud,
-  trouble: 'stopped for a while' | 'killed and started again',
-): Promise<void> {
-  const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
-  await wait(1500)
-  if (trouble === 'stopped for a while') cloud.pause()
-  else await cloud.kill()
-  await wait(pauseMs)
-  if (trouble === 'stopped for a while') cloud.resume()
-  else await cloud.restart()
-}
-
-for (const {name, need, missing, open} of clouds) {
-  needs(need, missing())(`${name}, when it does not answer`, () => {
-    test('a verification could not run, which is not a failure of the backup, and its former result stays', async () => {
-      const cloud = await open()
-      const {proxy, env} = await cloud.proxied()
-      try {
-        const to = cloud.newDestination()
-        const faulty = {env: {...base(), ...env, DBBAK_RETRY_FOR: '2s'}, cwd: folder}
-        await takeBackup({...faulty, to: [to]})
-        await verifyBackups({...faulty, from: to, latest: true, level: 'archive'})
-        proxy.plan({
-          fault: {type: 'status', status: 503},
-          when: {kind: archiveReads[cloud.store], path: /zst/},
-          times: 99,
-        })
-        const again = await verifyBackups({...faulty, from: to, latest: true, level: 'archive'})
-        expect(again.verdict).toBe('could-not-run')
-        proxy.heal()
-        const {backups} = await listBackups({...faulty, from: to})
-        expect(backups).toMatchObject([{verification: {verdict: 'passed', level: 'archive'}}])
-      } finally {
-        await proxy.close()
-        await cloud.stop()
-      }
-    })
-  })
-}
-
-const archiveReads = {s3: 'get-object', azure: 'get-blob', gcs: 'get-media'} as const

@@ -3,6 +3,7 @@ import {ObjectStorage} from '../../src/storage/objects/object-storage.js'
 import {request, s3Client} from '../support/ceph/s3-clients.js'
 import {needs} from '../support/needs.js'
 import {missingS3Server, sharedS3Server} from '../support/s3-server.js'
+import {listedObjects} from './contract-support.js'
 import {describeStorageContract} from './contract.js'
 
 let bucket: Promise<string> | undefined
@@ -17,6 +18,6 @@ needs('s3', missingS3Server())('S3', () => {
       const {retryForMs} = request
       return {store: new ObjectStorage(client, {prefix: `contract-${randomUUID()}`, retryForMs})}
     },
-    {multipart: true, listed: 5100},
+    {multipart: true, listed: listedObjects},
   )
 })
