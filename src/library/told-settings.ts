@@ -63,7 +63,12 @@ export function describeTold(
     describeRetention(retention),
     lineOf(
       'notifications',
-      [...inFile.map(describeChannel), ...variables.map(({type}) => type)],
+      [
+        ...inFile.map(describeChannel),
+        ...variables.map(({type}) =>
+          named(type, type === 'webhook' ? signing(env.DBBAK_WEBHOOK_SECRET) : []),
+        ),
+      ],
       [...(inFile.length > 0 ? file : []), ...variables.map(({variable}) => variable)],
     ),
     lineOf('hooks', Object.keys(hooks ?? {}), file),
@@ -88,6 +93,16 @@ function describeRetention(retention: LoadedSettings['retention']): Line {
 function describeChannel(channel: ChannelConfig): string {
   const {type, name, unset, events = []} = channel
   const on = ('on' in channel ? channel.on : undefined) ?? []
-  const chosen = [...on, ...events, ...(unset ? [`${unset.variable} is not set`] : [])]
-  return `${name ?? type}${chosen.length > 0 ? ` (${chosen.join(', ')})` : ''}`
+  const signed = channel.type === 'webhook' && !unset ? signing(channel.secret) : []
+  const chosen = [...on, ...events, ...signed, ...(unset ? [`${unset.variable} is not set`] : [])]
+  return named(name ?? type, chosen)
+}
+
+const named = (name: string, more: string[]): string =>
+  more.length > 0 ? `${name} (${more.join(', ')})` : name
+
+/** How a secret is read: of one that was taken for the other no receiver accepts a signature. */
+function signing(secret: string | undefined): string[] {
+  if (!secret) return []
+  return [secret.startsWith('whsec_') ? 'signed by the base64 after whsec_' : 'signed by the secret as text']
 }

@@ -336,6 +336,10 @@ databases:
       {name: 'own', place: 'databases.shop.notifications.0', unset: {key: 'url', variable: 'PING'}},
     ])
     expect(crm.notifications).toEqual([{type: 'slack', url: 's', place: 'notifications.0'}])
+    const hook = {DBBAK_WEBHOOK_URL: 'SECRET', DBBAK_WEBHOOK_SECRET: 'whsec_SECRET'}
+    expect(describeSettings(crm, hook).at(-2)?.value).toBe(
+      'slack, webhook (signed by the base64 after whsec_)',
+    )
     const lines = describeSettings(shop, {DBBAK_SLACK_WEBHOOK_URL: 'SECRET'})
     expect(lines.slice(-3)).toEqual([
       {name: 'retention', value: '-', source: 'not set'},
