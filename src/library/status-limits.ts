@@ -1,7 +1,7 @@
 import type {StatusLimits} from '../engine/status/question.js'
 import {parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
-import type {LoadedSettings, Setting} from './settings.js'
+import type {Settings} from './settings.js'
 
 export interface LimitOptions {
   /** How old the newest backup may be: `26h`. */
@@ -12,16 +12,12 @@ export interface LimitOptions {
   maxSizeChange?: string | undefined
 }
 
-/** What may be set of it, at the top of the config file and for each database. */
-type LimitSettings = Partial<Record<keyof LimitOptions, Setting<string | undefined>>>
-
 /** Flag, config file, default. @throws DbbakError OPTION_INVALID, CONFIG_INVALID */
-export function limitsOf(options: LimitOptions, settings?: LoadedSettings): StatusLimits {
-  const set = (settings ?? {}) as LimitSettings
+export function limitsOf(options: LimitOptions, settings?: Pick<Settings, keyof LimitOptions>): StatusLimits {
   const valueOf = (name: keyof LimitOptions, flag: string, otherwise: string): [string, string] => {
     const given = options[name]
     if (given !== undefined) return [given, flag]
-    const setting = set[name]
+    const setting = settings?.[name]
     return setting?.value === undefined ? [otherwise, flag] : [setting.value, setting.source]
   }
   return {

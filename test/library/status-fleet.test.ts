@@ -114,6 +114,20 @@ test('the trouble of one database is a finding about that one', async () => {
   expect(result.databases.map(({name}) => name)).toEqual(['logs', 'logs', 'staging'])
 })
 
+test('a variable that is not set is the trouble of the database that needs it, and limits are each one’s own', async () => {
+  const {live, staging, logs} = fleet.databases
+  const databases = {live: {url: '${LIVE_URL}'}, staging: {...staging, maxAge: '2h'}, logs}
+  await configure({...fleet, maxVerifiedAge: '1h', databases})
+  await putFleet()
+  expect(told(await look({maxVerifiedAge: '8d'}))).toEqual([
+    'error CONFIG_INVALID live',
+    'error BACKUP_TOO_OLD staging',
+  ])
+  const result = await look({env: {LIVE_URL: live.url}})
+  expect(told(result)).toContain('error VERIFIED_TOO_OLD live')
+  expect(prometheusText(result)).toMatch(/backup_age_limit_seconds\{database="staging"[^\n]* 7200$/m)
+})
+
 test('databases are chosen by their names in the config or their own, and left out', async () => {
   await configure(fleet)
   await putFleet()
