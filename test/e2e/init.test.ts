@@ -69,7 +69,12 @@ describe('by options alone', () => {
         }),
       ]),
     )
-    expect(parse(await text(configName))).toEqual({to: ['./backups'], format: 'custom', retentionDays: 30})
+    expect(parse(await text(configName))).toEqual({
+      to: ['./backups'],
+      format: 'custom',
+      globals: true,
+      retentionDays: 30,
+    })
     expect((await stat(join(folder, configName))).mode & 0o777).toBe(0o600)
     expect(Object.keys(await filesAt(folder))).toEqual([configName])
   })
@@ -79,6 +84,7 @@ describe('by options alone', () => {
     const options = {env: {...env, DATABASE_URL: url()}, cwd: folder}
     const {backup} = await dbbakJson(['backup'], options)
     expect(backup.format).toBe('plain')
+    expect(backup.files.map(({path}: Json) => path)).toContain(`${backup.id}.globals.sql`)
     expect(Object.keys(await filesAt(join(folder, 'safe'))).sort()[0]).toContain(backup.id)
     // Also where the database's variable is not set.
     const {backups} = await dbbakJson(['list'], {env, cwd: folder})
@@ -264,6 +270,7 @@ describe('by questions', () => {
       to: ['./backups'],
       format: 'directory',
       jobs: 2,
+      globals: true,
       retentionDays: 14,
     })
     expect(Object.keys(await filesAt(folder))).toEqual([configName, 'dbbak.crontab', 'dbbak.env'])
@@ -279,7 +286,12 @@ describe('by questions', () => {
       {DATABASE_URL: url()},
     )
     expect(exitCode).toBe(0)
-    expect(parse(await text(configName))).toEqual({to: ['./safe'], format: 'custom', retentionDays: 3})
+    expect(parse(await text(configName))).toEqual({
+      to: ['./safe'],
+      format: 'custom',
+      globals: true,
+      retentionDays: 3,
+    })
   })
 
   test('what is there is replaced only after a question', async () => {

@@ -188,7 +188,7 @@ describe('the config file', () => {
   ])('says what was chosen, and is valid', async (changes) => {
     const plan = planOf(changes)
     const config = parseConfig({value: parse(configText(plan)), unset: []}, 'it')
-    expect(config).toMatchObject({format: plan.format, retentionDays: plan.keepDays})
+    expect(config).toMatchObject({format: plan.format, retentionDays: plan.keepDays, globals: true})
     await writeFile(join(folder, 'dbbak.config.yaml'), configText(plan))
     const settings = await loadSettings({env: {}, cwd: folder})
     expect(settings.destinations.value).toHaveLength(plan.destinations.length)

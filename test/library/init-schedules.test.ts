@@ -200,7 +200,7 @@ describe('the service', () => {
     expect(service).toContain('\nEnvironmentFile=/srv/db/dbbak.env\n')
     expect(service).toContain('\nProtectHome=yes\n')
     expect(service.match(/^ExecStart=.*$/gm)).toEqual([
-      'ExecStart="/opt/node/bin/dbbak" backup --globals --verify auto --prune',
+      'ExecStart="/opt/node/bin/dbbak" backup --verify auto --prune',
     ])
     expect(service).toContain('\nEnvironment="PATH=/opt/node/bin:/usr/local/bin:/usr/bin:/bin"\n')
     expect(service).toContain('\nRequiresMountsFor="/srv/db" "/srv/db/backups" "/mnt/x"\n')
@@ -260,7 +260,7 @@ describe("a crontab's line", () => {
     const run = await runLine('echo "$@ with $DATABASE_URL"; echo "$PATH" >&2')
     expect(run).toEqual({exitCode: 0, stdout: '', stderr: ''})
     expect(await readFile(join(folder, 'dbbak.log'), 'utf8')).toBe(
-      `backup --globals --verify auto --prune with postgresql://u:p$w d@h/db\n${join(folder, 'bin')}:/usr/local/bin:/usr/bin:/bin\n`,
+      `backup --verify auto --prune with postgresql://u:p$w d@h/db\n${join(folder, 'bin')}:/usr/local/bin:/usr/bin:/bin\n`,
     )
     expect((await stat(join(folder, 'dbbak.log'))).mode & 0o777).toBe(0o600)
   })

@@ -6,7 +6,7 @@ import type {InitPlan, PlannedFile} from './plan.js'
 export const cronName = 'dbbak.crontab'
 
 /** What a schedule runs: old backups go only once the new one is stored everywhere and verified. */
-export const scheduledOptions = 'backup --globals --verify auto --prune'
+export const scheduledOptions = 'backup --verify auto --prune'
 
 /**
  * A crontab's lines. One run at a time; all output goes to a log, of which the part before is kept too; cron mails what
