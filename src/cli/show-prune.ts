@@ -1,5 +1,5 @@
 import type {PrunedBackup, PruneResult} from '../library/prune-backups.js'
-import {formatAge, formatBytes, formatCountOf, printable} from './format.js'
+import {displayWidth, formatAge, formatBytes, formatCountOf, printable} from './format.js'
 import {styleFor, symbolsFor} from './style.js'
 import {renderTable, type Column} from './table.js'
 import {besideLabel, columnsOf} from './wrap.js'
@@ -28,13 +28,14 @@ function backupTable(removed: PrunedBackup[], kept: PrunedBackup[], stream: Node
   const shown = [...removed.slice(0, shownRemoved), ...kept.slice(0, shownKept)]
   const goes = Math.min(removed.length, shownRemoved)
   const databases = new Set([...removed, ...kept].map(({database}) => database))
+  const styleVerb = (text: string, row: number) => (row < goes ? style.caution(text) : style.good(text))
   const columns: Column[] = [
-    {header: '', style: (text, row) => (row < goes ? style.caution(text) : style.good(text))},
+    {header: '', style: styleVerb},
     {header: 'NAME'},
     ...(databases.size > 1 ? [{header: 'DATABASE'}] : []),
     {header: 'AGE', align: 'right'},
     {header: 'SIZE', align: 'right'},
-    {header: 'WHY', canShrink: true},
+    {header: 'WHY'},
   ]
   const rows = shown.map(({name, database, snapshotAt, bytes, reasons}, row) => [
     row < goes ? 'remove' : 'keep',
@@ -44,7 +45,34 @@ function backupTable(removed: PrunedBackup[], kept: PrunedBackup[], stream: Node
     formatBytes(bytes),
     reasons.join('; '),
   ])
-  return renderTable(columns, rows, {width: columnsOf(stream), styleHeader: style.dim})
+  const told = shown.map(({name, database, snapshotAt, bytes, reasons}, row) => ({
+    label: styleVerb((row < goes ? 'remove' : 'keep').padEnd(6), row),
+    name,
+    facts: `${[
+      ...(databases.size > 1 ? [database] : []),
+      `${formatAge((Date.now() - Date.parse(snapshotAt)) / 1000)} old`,
+      formatBytes(bytes),
+    ].join(', ')}: ${reasons.join('; ')}`,
+  }))
+  return fitting(renderTable(columns, rows, {styleHeader: style.dim}), told, stream)
+}
+
+/** A table, where there is room for it; else each thing by itself, for neither a name nor a reason may be cut. */
+function fitting(
+  table: string,
+  things: {label: string; name: string; facts: string}[],
+  stream: NodeJS.WriteStream,
+): string {
+  const columns = columnsOf(stream)
+  if (columns === undefined || table.split('\n').every((line) => displayWidth(line) <= columns)) return table
+  const {dim} = styleFor(stream)
+  return things
+    .flatMap(({label, name, facts}) => {
+      const indent = ' '.repeat(displayWidth(label))
+      const lines = besideLabel(`${indent}  `, printable(facts), columns).split('\n')
+      return [`${label}  ${printable(name)}`.trimStart(), ...lines.map((line) => dim(line))]
+    })
+    .join('\n')
 }
 
 function more(removed: PrunedBackup[], kept: PrunedBackup[]): string[] {
@@ -57,13 +85,19 @@ function more(removed: PrunedBackup[], kept: PrunedBackup[]): string[] {
 
 function leftoverLines({leftovers}: PruneResult, stream: NodeJS.WriteStream): string[] {
   if (leftovers.length === 0) return []
+  const shown = leftovers.slice(0, shownRemoved)
   const table = renderTable(
-    [{header: 'LEFTOVER'}, {header: 'SIZE', align: 'right'}, {header: 'WHY', canShrink: true}],
-    leftovers.slice(0, shownRemoved).map(({name, bytes, reason}) => [name, formatBytes(bytes), reason]),
-    {width: columnsOf(stream), styleHeader: styleFor(stream).dim},
+    [{header: 'LEFTOVER'}, {header: 'SIZE', align: 'right'}, {header: 'WHY'}],
+    shown.map(({name, bytes, reason}) => [name, formatBytes(bytes), reason]),
+    {styleHeader: styleFor(stream).dim},
   )
+  const told = shown.map(({name, bytes, reason}) => ({
+    label: 'leftover',
+    name,
+    facts: `${formatBytes(bytes)}: ${reason}`,
+  }))
   const rest = leftovers.length - shownRemoved
-  return [table, ...(rest > 0 ? [`… and ${rest} more.`] : [])]
+  return [fitting(table, told, stream), ...(rest > 0 ? [`… and ${rest} more.`] : [])]
 }
 
 /**

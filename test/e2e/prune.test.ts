@@ -247,9 +247,9 @@ describeTerminal('at a terminal', () => {
   let seen: string
 
   /** Types at the question. @returns the exit code */
-  async function answering(keys: string): Promise<number> {
+  async function answering(keys: string, columns = 160): Promise<number> {
     names = await keep([1, 40])
-    const command = `stty rows 40 columns 160; exec '${process.execPath}' '${program}' prune`
+    const command = `stty rows 40 columns ${columns}; exec '${process.execPath}' '${program}' prune`
     const terminal = spawn('script', ['-qec', command, '/dev/null'], {
       env: {PATH: process.env.PATH, TMPDIR: process.env.TMPDIR, HOME: cwd, TERM: 'xterm'},
       cwd,
@@ -275,6 +275,18 @@ describeTerminal('at a terminal', () => {
     expect(seen).toContain('1 backup, 1.6 kB, will be gone for good. Type PRUNE to go ahead:')
     expect(seen.split(/remove {2}/)).toHaveLength(2) // the table is not printed again
     expect((await backupsAt(backups)).whole).toEqual([names[0]])
+  })
+
+  test.each([80, 120])('of %d columns neither a name nor a reason is cut', async (columns) => {
+    await leaveHalf()
+    await answering('no\r', columns)
+    const table = seen.slice(0, seen.indexOf('will be gone for good'))
+    const words = table.replace(/\s+/g, ' ')
+    expect(words).toContain(`remove ${names[1]}`)
+    expect(words).toContain('older than 30 days')
+    expect(words).toContain('the newest, which always stays; newer than 30 days')
+    expect(words).toContain('a run that was cut off left it: it has no manifest')
+    for (const line of table.split(/\r?\n/)) expect(line.length).toBeLessThanOrEqual(columns)
   })
 
   test.each([
