@@ -49,6 +49,3 @@ export function sha256(bytes: Buffer): string {
 export function delay(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds))
 }
-
-/** More than two pages of a store that gives 1,000 at a time. DBBAK_TEST_LISTED=5100 for the long version. */
-export const listedObjects = Number(process.env.DBBAK_TEST_LISTED ?? 2100)
