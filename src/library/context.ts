@@ -10,6 +10,7 @@ import {parseByteRate} from '../support/byte-rate.js'
 import {systemClock, type Clock} from '../support/clock.js'
 import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError} from '../support/errors.js'
+import {shellWord} from '../support/shell.js'
 import {loadSettings, type LoadedSettings, type Setting} from './settings.js'
 
 /** What every operation of the library takes. */
@@ -102,6 +103,11 @@ export async function openDatabase({settings, ...context}: Context): Promise<Con
       'DATABASE_URL is not set, so it is not known which database is meant.',
       {
         suggestions: [
+          ...settings.databaseNames
+            .slice(0, 1)
+            .map(
+              (name) => `Say which of the config file's: --database ${shellWord(name)}, or --all-databases`,
+            ),
           'export DATABASE_URL=postgresql://user@host:5432/database, with the password in PGPASSWORD or ~/.pgpass',
           "Or set libpq's own variables: export PGHOST=… PGDATABASE=… PGUSER=…",
           'Or see it work without a database of yours: dbbak demo',

@@ -64,6 +64,8 @@ export interface LoadedSettings extends Settings {
   faults: {path: string[]; error: DbbakError}[]
   /** What the config file holds of secrets. */
   secrets: string[]
+  /** Of the config file's `databases`. */
+  databaseNames: string[]
 }
 
 /**
@@ -111,6 +113,7 @@ export async function loadSettings(from: SettingsFrom): Promise<LoadedSettings> 
     hooks: hooksOf(file, from.database),
     retention: find('retention', {otherwise: {}}),
     secrets: secretsIn(file),
+    databaseNames: Object.keys(file?.config.databases ?? {}),
     faults: (file?.unset ?? []).map((unset) => ({path: unset.path, error: unsetError(unset, file!.name)})),
   }
 }
@@ -137,7 +140,16 @@ export function describeSettings(
   loaded: LoadedSettings,
   env: Environment = {},
 ): {name: string; value: string; source: string}[] {
-  const {stores: _, retention, notifications, hooks, faults: __, secrets: ___, ...settings} = loaded
+  const {
+    stores: _,
+    retention,
+    notifications,
+    hooks,
+    faults: __,
+    secrets: ___,
+    databaseNames: ____,
+    ...settings
+  } = loaded
   return [
     ...Object.entries(settings).map(([name, setting]: [string, Setting<Described>]) => ({
       name,

@@ -172,6 +172,11 @@ describe('what was backed up, of all databases of the config', () => {
   })
 })
 
+test('without a word on which, the databases of the config file are named', async () => {
+  const {error} = await failing(['backup'], run(), {exitCode: 2, code: 'DATABASE_URL_NOT_SET'})
+  expect(error.suggestions[0]).toContain('--database gamma, or --all-databases')
+})
+
 test('one name that is wrong, and none of the others is backed up', async () => {
   const before = await dbbakJson(['list', '--from', 'backups'], run())
   const args = ['backup', '--database', 'alpha', '--database', 'nope']

@@ -78,6 +78,7 @@ type Request = Omit<RestoreToolRequest, 'env' | 'stopAtFirstError'>
 /** What a database or a role may carry and what would end or slow down a restore; larger memory for its indexes. */
 const settings = {
   default_transaction_read_only: 'off',
+  statement_timeout: '0', // pg_restore lifts it too, but by its second statement
   synchronous_commit: 'off', // the end of the restore is flushed, and with it all that came before
   maintenance_work_mem: '256MB',
   transform_null_equals: 'off',
