@@ -22,7 +22,7 @@ export const largeTableBytes = 8 * 1024 * 1024
  * Restores an archive, working on several things at a time, also one that can only be read once, from its beginning to
  * its end (custom format): definitions and rows from the stream; indexes and constraints from the table of contents
  * alone, which is kept as it goes by: those of filled tables beside the stream, the others several at a time after it.
- * What depends on an order comes last, one thing after the other: see `isLate`.
+ * What depends on an order comes last, one thing after the other: see `lateEntries`.
  * Only for archives of pg_dump up to `newestKnownMajor`.
  */
 export async function runInParts(request: RestoreToolRequest, jobs: number): Promise<RestoreToolResult> {
@@ -31,10 +31,12 @@ export async function runInParts(request: RestoreToolRequest, jobs: number): Pro
   const unregister = guardian().folder(folder)
   try {
     const lists = {first: join(folder, 'first.list'), late: join(folder, 'late.list')}
-    const late = entries.filter(isLate)
-    await writeList(lists.first, idsOf(entries.filter((entry) => !isLate(entry))))
+    const late = lateEntries(entries)
+    const isLast = new Set(late)
+    const others = entries.filter((entry) => !isLast.has(entry))
+    await writeList(lists.first, idsOf(others))
     await writeList(lists.late, idsOf(late))
-    const run = {request, jobs, folder, file: join(folder, 'contents.dump'), lists, entries}
+    const run = {request, jobs, folder, file: join(folder, 'contents.dump'), lists, entries: others}
     const {format} = request.backup.entry.manifest
     const main = format === 'directory' ? await fromFolder(run) : await fromStream(run)
     if (late.length === 0) return joined(main)
@@ -55,6 +57,7 @@ interface Run {
   /** Where the table of contents is kept. */
   file: string
   lists: {first: string; late: string}
+  /** Those that are not late. */
   entries: ArchiveEntry[]
 }
 
@@ -71,6 +74,22 @@ export function isLate({kind, tag, isAfterData}: ArchiveEntry): boolean {
   if (privileges.has(kind) || afterPrivileges.has(kind)) return true
   if (kind === 'COMMENT' || kind === 'SECURITY LABEL') return tag.startsWith('EVENT TRIGGER ')
   return kind === 'STATISTICS DATA' && isAfterData
+}
+
+/**
+ * What comes last, one thing after the other: what `isLate`, and the attaching of partitions' indexes with what needs
+ * it. Where two sessions attach indexes on two levels of partitions at once, neither sees the other's, and the server
+ * leaves the index of the whole table invalid for good: foreign keys to it fail, and nothing else tells.
+ * (validatePartitionedIndex in PostgreSQL's tablecmds.c looks at committed children only.)
+ */
+export function lateEntries(entries: ArchiveEntry[]): ArchiveEntry[] {
+  const attached = new Set<number>()
+  return entries.filter((entry) => {
+    const {id, kind, needs} = entry
+    const isAttached = kind === 'INDEX ATTACH' || needs.some((need) => attached.has(need))
+    if (isAttached) attached.add(id)
+    return isAttached || isLate(entry)
+  })
 }
 
 function joined(results: RestoreToolResult[]): RestoreToolResult {
@@ -112,7 +131,7 @@ async function restoreRest(
   const {results, made} = await stream.end()
   const list = join(folder, 'rest.list')
   // Comments, which belong to no section, go with what they are about.
-  await writeList(list, idsOf(entries.filter((entry) => !isLate(entry) && !made.has(entry.id))))
+  await writeList(list, idsOf(entries.filter(({id}) => !made.has(id))))
   const options = [...request.options, '--section=post-data', `--jobs=${jobs}`, `--use-list=${list}`]
   return [...results, await runRestoreToolOnFile({...request, options}, file)]
 }
