@@ -14,7 +14,8 @@ import {MemoryClient} from '../support/memory-client.js'
 import {MemoryStorage} from '../support/memory-storage.js'
 import {backupsAt, daysAgo, keysAt, later, prune, put, store, watched} from './prune-support.js'
 
-const policy = {keepDays: 30, keepMonthly: 2, keepVerified: 1}
+// No rule of the calendar: what it keeps would depend on the day on which this runs.
+const policy = {keepDays: 30, keepLast: 3, keepVerified: 1}
 
 /** Backups of all formats, what a run left, and files of others. */
 async function fill(at: StorageProvider): Promise<void> {

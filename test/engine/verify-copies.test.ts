@@ -72,8 +72,8 @@ describe('a verification of a good backup', () => {
     [{excludeTableData: ['shop.ord*', '*.*_seq', 'shop.filled', 'shop.on_filled', '*."on view"']}, undefined],
   ])('passes for the selection %j, and tells what it refers to', async (selection, outside) => {
     for (const format of ['custom', 'directory'] as const) {
-      await place.backUp('rich', {...selection, format})
-      const result = await place.verify()
+      const {id: backup} = await place.backUp('rich', {...selection, format})
+      const result = await place.verify({backup, latest: false})
       expect(result.checks.filter(({status}) => status !== 'passed')).toEqual([])
       if (outside) expect(checkOf(result, 'restore-test')?.reason).toMatch(outside)
       else expect(checkOf(result, 'restore-test')?.reason).toBeUndefined()
@@ -82,8 +82,8 @@ describe('a verification of a good backup', () => {
 
   test('could not run for a selection that cannot stand alone', async () => {
     for (const format of formats) {
-      await place.backUp('rich', {tables: ['shop.users'], format})
-      const result = await place.verify()
+      const {id: backup} = await place.backUp('rich', {tables: ['shop.users'], format})
+      const result = await place.verify({backup, latest: false})
       expect(result.verdict).toBe('could-not-run')
       expect(checkOf(result, 'restore-test')?.reason).toMatch(/type "shop\."?e mail"?" does not exist/)
     }

@@ -55,7 +55,7 @@ async function fill(cloud: Cloud, seed: number, now: Date): Promise<Place> {
   const ages = Array.from({length: 6}, (_, index) => 40 + index)
   const add = (database: string) => async (days: number) => {
     const format = next() < 0.4 ? 'directory' : 'custom'
-    const verified = next() < 0.3 ? 'passed' : undefined
+    const verified = next() < 0.3 ? 'failed' : undefined // the newest that passed would stay
     await store(at, {at: daysAgo(days, now), database, format, verified, globals: next() < 0.5})
   }
   await Promise.all(['shop', 'blog'].flatMap((database) => ages.map(add(database))))
