@@ -74,8 +74,8 @@ test('in a folder of a repository its steps run there, and its files are named f
     schedule: parseSchedule('0 2 * * *'),
     keepDays: 30,
     version: dbbakVersion,
-    repository: '/work/shop',
-    folder: '/work/shop/services/the db',
+    repository: '/srv/shop',
+    folder: '/srv/shop/services/the db',
   }
   const {jobs: inside} = parse(workflowText(plan)) as Workflow
   for (const name of ['backup', 'verify'])
