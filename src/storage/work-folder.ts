@@ -65,14 +65,17 @@ export class WorkFolder {
     return path
   }
 
-  /** Another process may take the empty folder away, which it has made, in the moment before something is in it. */
+  /**
+   * Another process may take the empty folder away, which it has made, in the moment before something is in it, or
+   * while it is looked at here.
+   */
   private async inside<T>(make: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
-      if (await makeFolder(this.path)) this.isOurs = true
       try {
+        if (await makeFolder(this.path)) this.isOurs = true
         return await make()
       } catch (error) {
-        if (!isMissing(error) || attempt === 5) throw error
+        if (!isMissing(error) || attempt === 20) throw error
       }
     }
   }

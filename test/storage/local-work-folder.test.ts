@@ -2,7 +2,7 @@ import {afterEach, beforeEach, describe, expect, test} from '@jest/globals'
 import {spawn, type ChildProcess} from 'node:child_process'
 import {once} from 'node:events'
 import {existsSync} from 'node:fs'
-import {mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile} from 'node:fs/promises'
+import {mkdir, mkdtemp, readdir, readFile, rm, rmdir, stat, utimes, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {Readable} from 'node:stream'
@@ -65,7 +65,16 @@ describe('the work folder', () => {
     const putting = async (name: string) => {
       for (let i = 0; i < 60; i++) await new LocalStorage(root).put(`${name}-${i}`, Readable.from(['x']))
     }
-    await Promise.all([tidying(), putting('a'), putting('b')])
+    let done = false
+    const takingAway = async () => {
+      while (!done) {
+        await mkdir(join(root, '.dbbak-work')).catch(() => undefined)
+        await rmdir(join(root, '.dbbak-work')).catch(() => undefined)
+      }
+    }
+    const others = takingAway()
+    await Promise.all([tidying(), putting('a'), putting('b')]).finally(() => (done = true))
+    await others
     expect((await readdir(root)).filter((name) => /^[ab]-/.test(name))).toHaveLength(120)
   })
 })
