@@ -6,7 +6,7 @@ import {Client} from 'pg'
 import type {RestoreOptions} from '../../src/index.js'
 import {createFeatureRich} from '../support/feature-rich.js'
 import {until} from '../support/processes.js'
-import {dumpDifferences} from '../support/same-dump.js'
+import {dumpDifferences, unhurried} from '../support/same-dump.js'
 import {
   createOwner,
   doctor,
@@ -135,7 +135,7 @@ describe('what belongs to the database itself', () => {
       toolEnvironment: connection.toolEnvironment(process.env),
     }))
     const {stdout} = await promisify(execFile)(place.tools.dump, ['--create', '--schema-only'], {
-      env: toolEnvironment,
+      env: unhurried(toolEnvironment),
     })
     return stdout
       .split('\n')
@@ -155,7 +155,7 @@ describe('what belongs to the database itself', () => {
       `set app.motto = E'it''s a \\\\ back"slash'`,
       `set session_preload_libraries = 'auto_explain'`,
       `set default_transaction_read_only = on`,
-      `set statement_timeout = '5ms'`,
+      `set statement_timeout = '100ms'`,
     ])
       await place.server.query(`alter database target ${statement}`)
     await place.server.query(`alter role onlooker in database target set search_path = 'only here'`)

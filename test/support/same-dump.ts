@@ -20,12 +20,18 @@ export async function comparableDump(
     tools.dump,
     [`--dbname=${connection.databaseArgument()}`, '--no-password'],
     {
-      env: connection.toolEnvironment(process.env),
+      env: unhurried(connection.toolEnvironment(process.env)),
       maxBuffer: 1 << 30,
     },
   )
   return parseDump(stdout)
 }
+
+/** Without the limit on statements that a test's database may have: pg_dump lifts it by its second statement only. */
+export const unhurried = (env: Record<string, string>): Record<string, string> => ({
+  ...env,
+  PGOPTIONS: [env.PGOPTIONS, '-c statement_timeout=0'].filter(Boolean).join(' '),
+})
 
 /**
  * Only two things are taken out: the random key of \restrict, and the order of a table's rows. What is copied through
