@@ -149,7 +149,7 @@ export default class Backup extends FleetCommand {
     options: BackupOptions,
     log: (text: string) => void,
   ): Promise<BackupResult> {
-    const {pruneAfterBackup} = await import('../library/prune-backups.js')
+    const {pruneAfterBackup} = await import('../library/prune-after-backup.js')
     const document = await pruneAfterBackup(taken, options)
     log(pruneSummary(document.prune))
     return document

@@ -2,8 +2,7 @@ import type {Events} from '../engine/events.js'
 import {summaryOf} from '../notify/summaries.js'
 import {longestTimeoutMs, parseDuration} from '../support/duration.js'
 import {DbbakError, messageOf} from '../support/errors.js'
-import {hideSecretValues} from './notices.js'
-import {redactSecrets} from './redaction.js'
+import {hideSecretValues, redactSecrets} from './redaction.js'
 import {runHook, type HookCommand, type HookEnding} from './run-hook.js'
 
 /** A text is run by the shell; a list is a program and its arguments. */

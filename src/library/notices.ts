@@ -13,7 +13,7 @@ import {summaryOf, type Summary} from '../notify/summaries.js'
 import type {Clock} from '../support/clock.js'
 import {DbbakError, messageOf} from '../support/errors.js'
 import {failureMemory, type FailureMemory} from './failure-memory.js'
-import {mask, redactSecrets} from './redaction.js'
+import {hideSecretValues, redactSecrets} from './redaction.js'
 
 /** What the sending of notices needs of a context. */
 export interface NoticeContext {
@@ -242,20 +242,6 @@ function noticeError(error: unknown, env: Environment): NoticeError {
   const message = hideSecretValues(redactSecrets(messageOf(error)), env)
   return {code: 'INTERNAL', message, suggestions: ['Run it again with --verbose.'], exitCode: 1}
 }
-
-/** Masks the values of variables that hold secrets by their name. */
-export function hideSecretValues(text: string, env: Environment): string {
-  return Object.entries(env).reduce(
-    (hidden, [name, value]) =>
-      value !== undefined && value.length >= 4 && secretName.test(name)
-        ? hidden.replaceAll(value, mask)
-        : hidden,
-    text,
-  )
-}
-
-const secretName =
-  /PASS|SECRET|TOKEN|_KEY|CREDENTIAL|CONNECTION_STRING|DATABASE_URL|WEBHOOK_URL|SMTP_URL|PING_URL/
 
 function redacted(summary: Summary): Summary {
   const {facts, destinations} = summary

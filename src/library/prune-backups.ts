@@ -1,9 +1,6 @@
-import type {BackupResult} from '../engine/backup/take-backup.js'
-import type {Manifest} from '../engine/manifest.js'
 import {planPrune, type PrunePlan, type PruneRequest} from '../engine/prune/plan-prune.js'
 import {carryOut, describePlan} from '../engine/prune/prune-backups.js'
 import {emptyResult, type PruneResult} from '../engine/prune/prune-result.js'
-import {databaseKey} from '../engine/whose.js'
 import type {StorageProvider} from '../storage/provider.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
 import {shellWord} from '../support/shell.js'
@@ -66,7 +63,8 @@ interface Request extends PruneRequest, Whose {
   isNamed: boolean
 }
 
-async function prune(
+/** The same for the backups that are found to be meant. */
+export async function prune(
   options: PruneOptions,
   findWhose: (context: Context) => Promise<Whose> | Whose,
 ): Promise<PruneResult> {
@@ -209,49 +207,6 @@ async function stillPlanned(
     removals: removals!,
     leftovers: now.leftovers.filter(({prefix}) => leftovers.has(prefix)),
   }
-}
-
-/**
- * Applies retention after a backup: where that was stored, to the backups of its database, unasked.
- * @param options of the backup
- * @throws DbbakError that says that the backup is safe, with the backup's document
- */
-export async function pruneAfterBackup<Taken extends BackupResult>(
-  taken: Taken,
-  options: RunOptions & RetentionOptions,
-): Promise<Taken & {prune: PruneResult}> {
-  const key = databaseKey(taken.backup.database)
-  const isSame = (other: Manifest['database']) => databaseKey(other) === key
-  const stored = taken.destinations.filter(({status}) => status === 'stored')
-  let result: PruneResult
-  try {
-    result = await prune({...options, from: stored.map(({destination}) => destination), force: true}, () => ({
-      only: isSame,
-    }))
-  } catch (error) {
-    throw isSafe(error, taken)
-  }
-  const document = {...taken, prune: result}
-  const error = pruneError(result)
-  if (error) throw isSafe(error, document)
-  return document
-}
-
-/** Whatever became of the retention, the backup is there. */
-function isSafe(error: unknown, document: BackupResult): unknown {
-  if (!(error instanceof DbbakError)) return error
-  const prune = error.details?.document
-  const {code, message, suggestions, exitCode, cause} = error
-  const isEnding = exitCode >= 130
-  return new DbbakError(
-    isEnding || exitCode === 8 ? code : 'DESTINATION_FAILED',
-    `The backup is complete and safe; retention was not applied to the end: ${message}`,
-    {
-      cause,
-      suggestions: [...suggestions, 'Apply it by itself: dbbak prune --dry-run'],
-      details: {document: {...(prune === undefined ? {} : {prune}), ...document}},
-    },
-  ).during(8)
 }
 
 /** What was done until it ended is told with it. */

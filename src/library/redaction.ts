@@ -19,3 +19,17 @@ const passwordParameter = /\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&"'
 
 /** What Azure's connection strings call their secrets. */
 const accountKey = /\b((?:AccountKey|SharedAccessSignature|sig)=)[^\s;&"']+/gi
+
+/** Masks the values of variables that hold secrets by their name. */
+export function hideSecretValues(text: string, env: Record<string, string | undefined>): string {
+  return Object.entries(env).reduce(
+    (hidden, [name, value]) =>
+      value !== undefined && value.length >= 4 && secretName.test(name)
+        ? hidden.replaceAll(value, mask)
+        : hidden,
+    text,
+  )
+}
+
+const secretName =
+  /PASS|SECRET|TOKEN|_KEY|CREDENTIAL|CONNECTION_STRING|DATABASE_URL|WEBHOOK_URL|SMTP_URL|PING_URL/

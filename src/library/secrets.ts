@@ -1,7 +1,6 @@
 import {silent} from '../engine/events.js'
 import {openDatabase, openTestDatabase, type Context} from './context.js'
-import {hideSecretValues} from './notices.js'
-import {mask, redactSecrets} from './redaction.js'
+import {hideSecretValues, mask, redactSecrets} from './redaction.js'
 
 /**
  * Hides in a text that others wrote what must not be shown: passwords of the databases, what the config file holds of

@@ -1,4 +1,3 @@
-import {dirname} from 'node:path'
 import {eachOnce, worstFirst, type Severity, type StatusFinding} from '../engine/status/finding.js'
 import {judge, type Judgement} from '../engine/status/judge.js'
 import {
@@ -14,11 +13,9 @@ import {
   type DatabaseStatus,
   type VerifiedFacts,
 } from '../engine/status/status-of-database.js'
-import {htmlReport, type DrillRecord} from '../report/status-html.js'
-import {prometheusText} from '../report/status-prometheus.js'
+import type {DrillRecord} from '../report/status-html.js'
 import {parseDestination} from '../storage/open-provider.js'
-import {DbbakError, messageOf, systemCode} from '../support/errors.js'
-import {shellWord} from '../support/shell.js'
+import {DbbakError} from '../support/errors.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {
   factsOf,
@@ -41,7 +38,7 @@ import {
   type Unit,
   type UnitNames,
 } from './status-units.js'
-import {refuseSameFile, reportTarget, writeReport, type ReportTarget} from './report-file.js'
+import {reportsOf, withReports} from './status-reports.js'
 
 export type {Severity, StatusCode, StatusFinding} from '../engine/status/finding.js'
 export type {
@@ -276,47 +273,4 @@ function newestOf<K extends 'newest' | 'newestVerified'>(
     return facts === null ? [] : [{...facts, database: one.name, destination: one.destination}]
   })
   return all.sort((one, other) => Date.parse(other.snapshotAt) - Date.parse(one.snapshotAt))[0] ?? null
-}
-
-interface Reports {
-  html: ReportTarget | undefined
-  prometheus: ReportTarget | undefined
-}
-
-/** @throws DbbakError OPTION_INVALID */
-async function reportsOf({html, prometheus}: StatusOptions, {cwd}: Context): Promise<Reports> {
-  const targetOf = async (option: string, path: string | undefined) =>
-    path === undefined ? [] : [{option, target: await reportTarget(cwd, option, path)}]
-  const [ofHtml, ofPrometheus] = [await targetOf('--html', html), await targetOf('--prometheus', prometheus)]
-  await refuseSameFile([...ofHtml, ...ofPrometheus])
-  return {html: ofHtml[0]?.target, prometheus: ofPrometheus[0]?.target}
-}
-
-/** The page first: that it could not be written is to be among the metrics. */
-async function withReports(
-  result: StatusResult,
-  {html, prometheus}: Reports,
-  drills: DrillRecord[] | undefined,
-): Promise<StatusResult> {
-  let told = result
-  if (html) told = await written(told, html, htmlReport(told, drills))
-  if (prometheus) told = await written(told, prometheus, prometheusText(told))
-  return told
-}
-
-/** A report that is not written leaves an old one in its place, which says that all is well: that is not healthy. */
-async function written(result: StatusResult, target: ReportTarget, content: string): Promise<StatusResult> {
-  const {path} = target
-  try {
-    await writeReport(target, content)
-    return result
-  } catch (error) {
-    const finding: StatusFinding = {
-      code: 'REPORT_NOT_WRITTEN',
-      severity: 'error',
-      message: `${path} could not be written: ${systemCode(error) ?? messageOf(error)}.`,
-      suggestion: `ls -ld ${shellWord(dirname(path))}`,
-    }
-    return {...result, healthy: false, findings: worstFirst([...result.findings, finding])}
-  }
 }
