@@ -158,6 +158,12 @@ export const configSchema = z.strictObject({
     .describe('Several databases, by names of your own: --database NAME, --all-databases.'),
   ...perDatabase,
   to: z.array(text).min(1).optional().describe('The destinations of a backup: folders or URLs.'),
+  ignore: z
+    .array(text)
+    .optional()
+    .describe(
+      'Databases that are backed up no more, for status: NAME, NAME@HOST:PORT or NAME@SYSTEM-IDENTIFIER.',
+    ),
   pgBin: text.optional().describe('The folder with pg_dump, pg_restore and psql.'),
   cacheDir: text.optional().describe('Where downloaded server programs and read manifests are kept.'),
   upload: z

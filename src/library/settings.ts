@@ -41,6 +41,8 @@ export interface Settings {
   maxAge: Setting<string | undefined>
   maxVerifiedAge: Setting<string | undefined>
   maxSizeChange: Setting<string | undefined>
+  /** Databases that are backed up no more, for `status`. */
+  ignore: Setting<string[] | undefined>
   cacheDir: Setting<string>
   /** Whether backups also go to the buckets that the environment names; `destinations` has them already. */
   upload: Setting<boolean>
@@ -103,6 +105,7 @@ export async function loadSettings(from: SettingsFrom): Promise<LoadedSettings> 
     maxAge: find('maxAge', {flag: 'max-age'}),
     maxVerifiedAge: find('maxVerifiedAge', {flag: 'max-verified-age'}),
     maxSizeChange: find('maxSizeChange', {flag: 'max-size-change'}),
+    ignore: find('ignore'),
     cacheDir: find('cacheDir', {variable: 'DBBAK_CACHE_DIR', otherwise: defaultCacheDir(from.env)}),
     bandwidthLimit: find('bandwidthLimit', {flag: 'bandwidth-limit', variable: 'DBBAK_BANDWIDTH_LIMIT'}),
     retryFor: find('retryFor', {variable: 'DBBAK_RETRY_FOR', otherwise: '5min'}),

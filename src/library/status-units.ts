@@ -41,7 +41,8 @@ export interface UnitNames {
  * @throws DbbakError CONFIG_INVALID, OPTION_INVALID
  */
 export async function unitNames(options: UnitOptions, base: Context): Promise<UnitNames> {
-  const {allDatabases: all, shard, ignore = []} = options
+  const {allDatabases: all, shard} = options
+  const ignored = ignoredIn(options, base)
   const databases = [
     ...(options.databases ?? []),
     ...(options.database === undefined ? [] : [options.database]),
@@ -52,9 +53,14 @@ export async function unitNames(options: UnitOptions, base: Context): Promise<Un
     (isDatabaseSet(base) ? undefined : await allOfConfig(options, base))
   if (chosen === undefined) return {known: [], others: []}
   const whose = await Promise.all(chosen.map((name) => whoseBackups(name, choice)))
-  const known = whose.flatMap(({database}) => database ?? []).filter((name) => !ignore.includes(name))
+  const known = whose.flatMap(({database}) => database ?? []).filter((name) => !ignored.includes(name))
   const others = whose.flatMap(({of}) => of ?? [])
   return {known, others: others.length > 0 ? others : undefined}
+}
+
+/** Those of the config file are ignored whatever is ignored besides. */
+function ignoredIn({ignore = []}: UnitOptions, {settings}: Context): string[] {
+  return [...ignore, ...(settings.ignore.value ?? [])]
 }
 
 /** One that cannot be read is set all the same. */
@@ -104,7 +110,7 @@ function commonQuestion(options: UnitOptions, context: Context): Question {
   const {destinations} = context.settings
   return {
     limits: limitsOf(options, context.settings),
-    ignored: options.ignore,
+    ignored: ignoredIn(options, context),
     policy: policyIfAny(context),
     commands: {destinations: destinations.value.map((destination) => placeOf(destination, context.cwd))},
   }

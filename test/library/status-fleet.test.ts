@@ -138,6 +138,10 @@ test('databases are chosen by their names in the config or their own, and left o
   expect(told(await look({databases: ['other']}))).toEqual(['error BACKUP_TOO_OLD other'])
   expect(told(await look({databases: ['nobody']}))).toEqual(['error NO_BACKUP nobody'])
   expect(await names({ignore: ['staging', 'logs']})).toEqual(['live'])
+  await configure({...fleet, ignore: ['staging']})
+  expect(await names({})).toEqual(['live', 'logs', 'logs'])
+  expect(await names({ignore: ['logs']})).toEqual(['live'])
+  await configure(fleet)
   expect(await names({allDatabases: true, shard: '2/3'})).toEqual(['logs', 'logs'])
   expect(told(await look({env: {DATABASE_URL: 'postgresql://app@live-db/shop'}}))).toEqual([
     'error BACKUP_TOO_OLD other',
