@@ -3,7 +3,6 @@ import {spawn, type ChildProcess} from 'node:child_process'
 import {mkdtemp, readdir, readFile, rm, stat} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
-import {setTimeout as delay} from 'node:timers/promises'
 import {fileURLToPath} from 'node:url'
 import {findClientTools} from '../../src/postgres/client-tools.js'
 import {clientTools18} from '../support/client-tools-18.js'
@@ -168,11 +167,9 @@ export async function secretArgumentsDuring(work: () => Promise<unknown>): Promi
   const seen = new Set<string>()
   let running = true
   const watching = (async () => {
-    while (running) {
+    while (running)
       for (const line of await argumentLists())
         if (secretForms.some((form) => line.includes(form))) seen.add(line)
-      await delay(10) // without it, looking takes more of a machine than what is looked at
-    }
   })()
   try {
     await work()

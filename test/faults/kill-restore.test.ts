@@ -245,10 +245,7 @@ describe.each(strategies)('by %s', (strategy) => {
           let isTime: Promise<void> | undefined
           while (!hasEnded(running)) {
             const pids = await toolsOf(isRestoring)
-            if (pids.length === 0) {
-              await delay(2)
-              continue
-            }
+            if (pids.length === 0) continue
             isTime ??= delay(Math.random() * durationMs[strategy + format] * 0.2)
             await isTime
             for (const pid of await toolsOf(isRestoring)) if (killed(pid)) return true
