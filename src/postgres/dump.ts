@@ -2,6 +2,7 @@ import type {Socket} from 'node:net'
 import type {ClientTools} from './client-tools.js'
 import type {ConnectionDescription} from './connection.js'
 import {runTool, startTool, type RunningTool} from './run-tool.js'
+import {withServerSettings} from './tool-settings.js'
 
 export interface DumpRequest {
   format: 'custom' | 'plain' | 'directory'
@@ -24,6 +25,8 @@ export interface ToolContext {
   connection: ConnectionDescription
   /** The environment to pass on; libpq's own variables in it are replaced by the connection's. */
   env: Record<string, string | undefined>
+  /** The database or the role has a statement_timeout: the tools lift it, but not by their first statement. */
+  hasStatementTimeout?: boolean | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -34,14 +37,20 @@ export interface ToolContext {
 export function startDump(
   tools: ClientTools,
   request: DumpRequest,
-  {connection, env, signal}: ToolContext,
+  context: ToolContext,
   output?: Socket,
 ): RunningTool {
+  const {connection, signal} = context
   return startTool(tools.dump, [...dumpArguments(request), `--dbname=${connection.databaseArgument()}`], {
-    env: connection.toolEnvironment(env),
+    env: environmentOf(context),
     signal,
     stdout: request.format === 'directory' ? 'ignore' : (output ?? 'pipe'),
   })
+}
+
+function environmentOf({connection, env, hasStatementTimeout = false}: ToolContext): Record<string, string> {
+  const environment = connection.toolEnvironment(env)
+  return hasStatementTimeout ? withServerSettings(environment, {statement_timeout: '0'}) : environment
 }
 
 function dumpArguments(request: DumpRequest): string[] {
@@ -63,14 +72,12 @@ function dumpArguments(request: DumpRequest): string[] {
 }
 
 /** Roles and tablespaces of the whole server as SQL, without password hashes. */
-export async function dumpGlobals(
-  tools: ClientTools,
-  {connection, env, signal}: ToolContext,
-): Promise<string> {
+export async function dumpGlobals(tools: ClientTools, context: ToolContext): Promise<string> {
+  const {connection, signal} = context
   const {stdout} = await runTool(
     tools.dumpAll,
     ['--globals-only', '--no-role-passwords', '--no-password', `--dbname=${connection.databaseArgument()}`],
-    {env: connection.toolEnvironment(env), signal},
+    {env: environmentOf(context), signal},
   )
   return stdout
 }

@@ -155,7 +155,7 @@ describe('what belongs to the database itself', () => {
       `set app.motto = E'it''s a \\\\ back"slash'`,
       `set session_preload_libraries = 'auto_explain'`,
       `set default_transaction_read_only = on`,
-      `set statement_timeout = '100ms'`,
+      `set statement_timeout = '5ms'`,
     ])
       await place.server.query(`alter database target ${statement}`)
     await place.server.query(`alter role onlooker in database target set search_path = 'only here'`)

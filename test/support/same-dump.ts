@@ -2,6 +2,7 @@ import {execFile} from 'node:child_process'
 import {promisify} from 'node:util'
 import type {ClientTools} from '../../src/postgres/client-tools.js'
 import type {ConnectionDescription} from '../../src/postgres/connection.js'
+import {withServerSettings} from '../../src/postgres/tool-settings.js'
 
 /** A plain pg_dump, without what differs between two dumps of the same database. */
 export interface ComparableDump {
@@ -28,10 +29,8 @@ export async function comparableDump(
 }
 
 /** Without the limit on statements that a test's database may have: pg_dump lifts it by its second statement only. */
-export const unhurried = (env: Record<string, string>): Record<string, string> => ({
-  ...env,
-  PGOPTIONS: [env.PGOPTIONS, '-c statement_timeout=0'].filter(Boolean).join(' '),
-})
+export const unhurried = (env: Record<string, string>): Record<string, string> =>
+  withServerSettings(env, {statement_timeout: '0'})
 
 /**
  * Only two things are taken out: the random key of \restrict, and the order of a table's rows. What is copied through

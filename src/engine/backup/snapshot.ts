@@ -19,6 +19,8 @@ export interface HeldSnapshot {
   /** For `pg_dump --snapshot`. */
   id: string
   takenAt: Date
+  /** The database or the role has one, which this session has lifted. */
+  hasStatementTimeout: boolean
   /** Runs queries in a short transaction of a second session that sees the same state, then lets its locks go. */
   inTransaction: InTransaction
   /** Ends both sessions; never throws. */
@@ -86,12 +88,15 @@ type Session = Awaited<ReturnType<typeof connect>>
 async function openSession(
   description: ConnectionDescription,
   {lockTimeoutMs, signal}: SnapshotOptions,
-): Promise<Session & {connection: ConnectionDescription}> {
+): Promise<Session & Pick<HeldSnapshot, 'connection' | 'hasStatementTimeout'>> {
   const session = await connect(description, {applicationName: 'dbbak backup', ...(signal ? {signal} : {})})
   await prepareSession(session.client, lockTimeoutMs)
   // The dump has the processors first; the counts may take as long as it does.
   await session.client.query('set max_parallel_workers_per_gather = 0')
-  return {...session, connection: session.description}
+  const {rows} = await session.client.query<{limited: boolean}>(
+    `select reset_val <> '0' as limited from pg_catalog.pg_settings where name = 'statement_timeout'`,
+  )
+  return {...session, connection: session.description, hasStatementTimeout: rows[0]?.limited ?? false}
 }
 
 /** Nobody replaces the content meanwhile, and nobody has left it half replaced. */

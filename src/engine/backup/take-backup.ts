@@ -3,7 +3,7 @@ import {digestOf} from '../../archive/digest.js'
 import type {ClientTools, ToolSearch} from '../../postgres/client-tools.js'
 import {toolsForDump} from '../../postgres/client-tools.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
-import {dumpGlobals} from '../../postgres/dump.js'
+import {dumpGlobals, type ToolContext} from '../../postgres/dump.js'
 import type {StorageProvider} from '../../storage/provider.js'
 import type {Clock} from '../../support/clock.js'
 import {DbbakError, withExitCode} from '../../support/errors.js'
@@ -200,13 +200,17 @@ function dump(
           lockTimeoutMs: request.lockTimeoutMs,
           ...request.selection,
         },
-        context: {connection: snapshot.connection, env: deps.search.env, signal: deps.signal},
+        context: toolContext(run),
         onProgress: (bytes) => deps.events.activityProgress?.({bytes}),
       })
     } catch (error) {
       throw await explainDumpFailure(error, snapshot)
     }
   })
+}
+
+function toolContext({deps, snapshot: {connection, hasStatementTimeout}}: Run): ToolContext {
+  return {connection, hasStatementTimeout, env: deps.search.env, signal: deps.signal}
 }
 
 /** A guess, from above: what is dumped is smaller than the database, and compresses to a half at the very least. */
@@ -232,12 +236,7 @@ async function bothOrNeither<A, B>(
 }
 
 async function storeGlobals(run: Run, tools: ClientTools, id: string): Promise<ArchiveFile> {
-  const {deps, snapshot} = run
-  const sql = await dumpGlobals(tools, {
-    connection: snapshot.connection,
-    env: deps.search.env,
-    signal: deps.signal,
-  })
+  const sql = await dumpGlobals(tools, toolContext(run))
   const sum = await digestOf(text(sql), {})
   await storeText(run, globalsName(id), sql)
   return {path: globalsName(id), ...sum}

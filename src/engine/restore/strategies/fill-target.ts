@@ -5,6 +5,7 @@ import type {Kept} from '../../../postgres/empty-database.js'
 import {harmlessStatements} from '../../../postgres/harmless-statements.js'
 import {lendSession} from '../../../postgres/lent-session.js'
 import {prepareSession} from '../../../postgres/server.js'
+import {withServerSettings} from '../../../postgres/tool-settings.js'
 import {unconnectedVariables} from '../../../postgres/tool-environment.js'
 import {DbbakError} from '../../../support/errors.js'
 import type {StoredBackup} from '../../archive/open-archive.js'
@@ -83,26 +84,18 @@ const settings = {
   maintenance_work_mem: '256MB',
   transform_null_equals: 'off',
 }
-const each = (write: (name: string, value: string) => string) =>
-  Object.entries(settings).map(([name, value]) => write(name, value))
-
 async function runPgRestore(
   request: Request,
   {connection}: FillTarget,
   {kept, jobs}: {kept: Kept; jobs: number},
   {search, events, signal}: ReplaceDeps,
 ): Promise<void> {
-  const environment = connection.toolEnvironment(search.env)
-  const options = each((name, value) => `-c ${name}=${value}`).join(' ')
+  const environment = withServerSettings(connection.toolEnvironment(search.env), settings)
   const messages = watchMessages(signal)
   const pass = lines(messages.take, (line) => !isOfKept(line, kept))
   const whole: RestoreToolRequest = {
     ...request,
-    env: {
-      ...environment,
-      PGAPPNAME: toolSession,
-      PGOPTIONS: [environment.PGOPTIONS, options].filter(Boolean).join(' '),
-    },
+    env: {...environment, PGAPPNAME: toolSession},
     stopAtFirstError: false, // by ourselves: some errors are known to be harmless
     signal: messages.signal,
     onMessages: pass,
@@ -150,7 +143,11 @@ async function runPsql(
 ): Promise<void> {
   const {client} = await connect(connection, {applicationName: toolSession, signal})
   await prepareSession(client, lockTimeoutMs)
-  await client.query(each((name, value) => `set ${name} = '${value}'`).join('; '))
+  await client.query(
+    Object.entries(settings)
+      .map(([name, value]) => `set ${name} = '${value}'`)
+      .join('; '),
+  )
   const loan = await lendSession(client, {
     inTransaction: false,
     standIn: harmlessStatements({...server, kept}, (warning) => events.warning?.(warning)),
