@@ -34,6 +34,11 @@ export function asQueryError(error: unknown, doing: string): DbbakError {
   })
 }
 
+/** What a server said, or the loss of its connection, as a DbbakError; anything else, a bug, as it is. */
+export function explained(error: unknown, doing: string): unknown {
+  return isServerError(error) || isConnectionLoss(error) ? asQueryError(error, doing) : error
+}
+
 function codeOf(error: ServerError): ErrorCode {
   if (isConnectionLoss(error)) return 'CONNECTION_LOST'
   if (error.code === '55P03') return 'LOCK_TIMEOUT'
@@ -58,6 +63,29 @@ export function isConnectionLoss(error: unknown): boolean {
   if (isServerError(error)) return lostStates.test(error.code)
   return lostCodes.has(systemCode(error) ?? '') || lostMessages.test(messageOf(error))
 }
+
+/**
+ * Whether what a client tool printed says so: libpq's words (fe-connect.c, fe-secure.c, fe-misc.c) and those with which a
+ * server ends a session. Only where a line begins with them, since statements are quoted too, whatever is in those.
+ */
+export function tellsOfConnectionLoss(printed: string): boolean {
+  return lostLine.test(printed)
+}
+
+const lostLine = new RegExp(
+  String.raw`^(?:(?:psql|pg_dump|pg_dumpall|pg_restore)\b.*?: |error: )?(?:FATAL: +)?(?:${[
+    'server closed the connection unexpectedly',
+    'terminating connection ',
+    '(?:the )?connection to (?:the )?server was lost',
+    'connection to server (?:at|on) .* failed: ',
+    'SSL connection has been closed unexpectedly',
+    'SSL SYSCALL error: ',
+    'no connection to the server',
+    'could not (?:receive data from|send data to) server: ',
+    'the database system is (?:starting up|shutting down|in recovery mode|not yet accepting connections)',
+  ].join('|')})`,
+  'im',
+)
 
 const suggestions: Partial<Record<ErrorCode, string[]>> = {
   PERMISSION_DENIED: [

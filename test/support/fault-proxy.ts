@@ -3,8 +3,8 @@ import {createConnection, createServer, type AddressInfo, type Socket} from 'nod
 /** What becomes of a connection. `cut`: both ends see it closed; `stall`: nobody hears anything any more, or of an end. */
 export type Fault = 'cut' | 'stall'
 
-/** When, in what a client says: after so many bytes, or where a text comes, which is let through or not. */
-export type Moment = {afterBytes: number} | {before: string} | {after: string}
+/** When, in what a client says: after so many bytes or pieces, or where a text comes, which is let through or not. */
+export type Moment = {afterBytes: number} | {afterPieces: number} | {before: string} | {after: string}
 
 /**
  * A way to a server that can fail. The faults hit the first connection that comes to their moment; what comes later
@@ -24,6 +24,8 @@ export interface FaultProxy {
   heal(): void
   /** Bytes that clients have sent in all. */
   clientBytes(): number
+  /** Pieces in which they came: mostly a message or a few each. */
+  clientPieces(): number
   close(): Promise<void>
 }
 
@@ -31,15 +33,16 @@ export async function startFaultProxy(serverPort: number): Promise<FaultProxy> {
   const links = new Set<Link>()
   const plans: Plan[] = []
   let mode: 'through' | 'refuse' | 'stall' = 'through'
-  let bytes = 0
+  const sent = {bytes: 0, pieces: 0}
   const server = createServer({allowHalfOpen: true}, (client) => {
     if (mode === 'refuse') return void client.destroy()
     const link = new Link(
       client,
       serverPort,
       (chunk) => {
-        bytes += chunk.length
-        return plans.findIndex((plan) => plan.isDue(chunk, bytes))
+        sent.bytes += chunk.length
+        sent.pieces++
+        return plans.findIndex((plan) => plan.isDue(chunk, sent))
       },
       (index) => plans.splice(index, 1)[0],
     )
@@ -56,7 +59,8 @@ export async function startFaultProxy(serverPort: number): Promise<FaultProxy> {
       url.port = String(port)
       return url.href
     },
-    plan: (fault, moment) => new Promise((happened) => plans.push(new Plan(fault, moment, bytes, happened))),
+    plan: (fault, moment) =>
+      new Promise((happened) => plans.push(new Plan(fault, moment, {...sent}, happened))),
     refuse: () => (mode = 'refuse'),
     stallAll() {
       mode = 'stall'
@@ -66,7 +70,8 @@ export async function startFaultProxy(serverPort: number): Promise<FaultProxy> {
       mode = 'through'
       plans.length = 0
     },
-    clientBytes: () => bytes,
+    clientBytes: () => sent.bytes,
+    clientPieces: () => sent.pieces,
     async close() {
       for (const link of links) link.cut()
       await new Promise((resolve) => server.close(resolve))
@@ -74,16 +79,22 @@ export async function startFaultProxy(serverPort: number): Promise<FaultProxy> {
   }
 }
 
+interface Sent {
+  bytes: number
+  pieces: number
+}
+
 class Plan {
   constructor(
     readonly fault: Fault,
     private readonly moment: Moment,
-    private readonly start: number,
+    private readonly start: Sent,
     readonly happened: () => void,
   ) {}
 
-  isDue(chunk: Buffer, bytes: number): boolean {
-    if ('afterBytes' in this.moment) return bytes - this.start >= this.moment.afterBytes
+  isDue(chunk: Buffer, {bytes, pieces}: Sent): boolean {
+    if ('afterBytes' in this.moment) return bytes - this.start.bytes >= this.moment.afterBytes
+    if ('afterPieces' in this.moment) return pieces - this.start.pieces >= this.moment.afterPieces
     return chunk.includes('before' in this.moment ? this.moment.before : this.moment.after)
   }
 

@@ -1,5 +1,5 @@
 import type {Client} from 'pg'
-import {asQueryError} from '../../postgres/connect.js'
+import {asQueryError, tellsOfConnectionLoss} from '../../postgres/query-errors.js'
 import {qualified, quoteIdentifier} from '../../postgres/identifiers.js'
 import {exclusiveLockHolders} from '../../postgres/server.js'
 import {DbbakError} from '../../support/errors.js'
@@ -13,7 +13,7 @@ export interface Reader {
 
 /** What pg_dump's words mean. The first that fits counts. */
 const meanings: {
-  words: RegExp
+  words: Pick<RegExp, 'test'>
   explain: (words: string, reader: Reader) => Promise<DbbakError> | DbbakError
 }[] = [
   {words: /lock timeout|could not obtain lock/i, explain: (_, {client}) => lockTimeout(client)},
@@ -25,10 +25,7 @@ const meanings: {
     explain: (words, {client}) => valueTooLarge(words, client),
   },
   {words: /permission denied/i, explain: permissionDenied},
-  {
-    words: /server closed the connection|terminating connection|connection to server was lost/i,
-    explain: (stderr) => connectionLost(stderr),
-  },
+  {words: {test: tellsOfConnectionLoss}, explain: (stderr) => connectionLost(stderr)},
   {
     words: /server version mismatch/i,
     explain: (stderr) =>

@@ -1,5 +1,5 @@
 import type {Client} from 'pg'
-import {connect, asQueryError} from '../../postgres/connect.js'
+import {asQueryError, connect} from '../../postgres/connect.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
 import {quoteLiteral} from '../../postgres/identifiers.js'
 import {claimDatabase} from '../../postgres/operation-lock.js'
@@ -90,13 +90,28 @@ async function openSession(
   {lockTimeoutMs, signal}: SnapshotOptions,
 ): Promise<Session & Pick<HeldSnapshot, 'connection' | 'hasStatementTimeout'>> {
   const session = await connect(description, {applicationName: 'dbbak backup', ...(signal ? {signal} : {})})
-  await prepareSession(session.client, lockTimeoutMs)
+  const stopListening = endOnAbort(session.client, signal)
+  try {
+    const hasStatementTimeout = await settle(session.client, lockTimeoutMs)
+    return {...session, connection: session.description, hasStatementTimeout}
+  } catch (error) {
+    destroySession(session.client)
+    signal?.throwIfAborted()
+    throw asQueryError(error, 'preparing a session')
+  } finally {
+    stopListening()
+  }
+}
+
+/** @returns whether the database or the role has a statement_timeout */
+async function settle(client: Client, lockTimeoutMs: number): Promise<boolean> {
+  await prepareSession(client, lockTimeoutMs)
   // The dump has the processors first; the counts may take as long as it does.
-  await session.client.query('set max_parallel_workers_per_gather = 0')
-  const {rows} = await session.client.query<{limited: boolean}>(
+  await client.query('set max_parallel_workers_per_gather = 0')
+  const {rows} = await client.query<{limited: boolean}>(
     `select reset_val <> '0' as limited from pg_catalog.pg_settings where name = 'statement_timeout'`,
   )
-  return {...session, connection: session.description, hasStatementTimeout: rows[0]?.limited ?? false}
+  return rows[0]?.limited ?? false
 }
 
 /** Nobody replaces the content meanwhile, and nobody has left it half replaced. */

@@ -3,6 +3,7 @@ import {toolsForDump, type ToolSearch} from '../../postgres/client-tools.js'
 import {connect} from '../../postgres/connect.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
 import {quoteIdentifier} from '../../postgres/identifiers.js'
+import {explained} from '../../postgres/query-errors.js'
 import {describeServer, prepareSession, type ServerDescription} from '../../postgres/server.js'
 import {DbbakError} from '../../support/errors.js'
 import {readRelations} from '../content/relations.js'
@@ -90,7 +91,8 @@ async function checkTools(server: ServerDescription, search: ToolSearch): Promis
 }
 
 /** An error as a finding. @throws what is not one of ours */
-export function problem(name: string, error: unknown): DoctorCheck {
+export function problem(name: string, thrown: unknown): DoctorCheck {
+  const error = explained(thrown, `looking at the ${name}`)
   if (!(error instanceof DbbakError)) throw error
   const [fix] = error.suggestions
   return {name, status: 'error', message: `${error.code}: ${error.message}`, ...(fix ? {fix} : {})}

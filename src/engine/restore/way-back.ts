@@ -1,3 +1,4 @@
+import {explained} from '../../postgres/query-errors.js'
 import {DbbakError, messageOf, systemCode, type ErrorCode} from '../../support/errors.js'
 import type {RestoreResult, TargetState} from './restore-request.js'
 import type {StageRecorder} from './stages.js'
@@ -37,11 +38,12 @@ function afterFirst(failure: unknown, first: unknown): unknown {
 
 /** What a failed or interrupted restore ends with: why, and what the target is now. */
 export function failureOf(
-  thrown: unknown,
+  error: unknown,
   state: TargetState,
   safety: RestoreResult['safetyBackup'],
   signal: AbortSignal,
 ): unknown {
+  const thrown = explained(error, 'restoring')
   if (signal.aborted && state !== 'unknown') return interrupted(thrown, state, signal)
   // What is not ours and not the system's is a bug, and shown as one.
   if (!(thrown instanceof Error) || (!(thrown instanceof DbbakError) && !systemCode(thrown))) return thrown

@@ -1,8 +1,10 @@
 import type {ClientTools} from '../../postgres/client-tools.js'
 import {connect} from '../../postgres/connect.js'
 import {prepareSession} from '../../postgres/server.js'
+import {tellsOfConnectionLoss} from '../../postgres/query-errors.js'
 import {wasKilled} from '../../postgres/run-tool.js'
 import type {ScratchServer} from '../../postgres/scratch/scratch.js'
+import {DbbakError} from '../../support/errors.js'
 import type {StoredBackup} from '../archive/open-archive.js'
 import {judgeMessages, type RestoreMessage} from '../archive/restore-messages.js'
 import {compareContent} from '../content/compare-content.js'
@@ -26,7 +28,7 @@ export async function testRestore(backup: StoredBackup, deps: RestoreTestDeps): 
   const database = await createScratchDatabase(deps.server, source, deps.signal)
   try {
     const {failure, stderr} = await fillScratch(database, backup, deps)
-    if (failure && wasKilled(failure)) throw failure
+    if (failure) throwUnlessTold(failure, stderr)
     const messages = judgeMessages(stderr)
     const restored = judge(messages, failure?.message, database.notes, selection !== null)
     if (restored.status !== 'passed') {
@@ -41,6 +43,16 @@ export async function testRestore(backup: StoredBackup, deps: RestoreTestDeps): 
   } finally {
     await database.drop()
   }
+}
+
+/** A restore that was cut off says nothing of the backup. */
+function throwUnlessTold(failure: DbbakError, stderr: string): void {
+  if (wasKilled(failure)) throw failure
+  if (!tellsOfConnectionLoss(stderr)) return
+  throw new DbbakError('CONNECTION_LOST', 'The test server ended the session in the middle of the restore.', {
+    cause: failure,
+    suggestions: ['Look at the test server’s log for why, then try again'],
+  })
 }
 
 const notCompared = ({differences}: Pick<Check, 'differences'>): Check => ({

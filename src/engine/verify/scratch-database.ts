@@ -41,7 +41,7 @@ export async function createScratchDatabase(
       drop: () => drop(server.connection, name),
     }
   } finally {
-    await client.end()
+    await client.end().catch(() => {}) // it may be lost
   }
 }
 

@@ -1,5 +1,6 @@
 import {Readable} from 'node:stream'
 import {toolsForRestore, type ToolSearch} from '../../postgres/client-tools.js'
+import {explained} from '../../postgres/query-errors.js'
 import {unconnectedVariables} from '../../postgres/tool-environment.js'
 import type {ScratchServer} from '../../postgres/scratch/scratch.js'
 import type {Clock} from '../../support/clock.js'
@@ -186,7 +187,8 @@ const couldNotRun = new Set([
 const isRefusal = ({code, details}: DbbakError): boolean =>
   code === 'DESTINATION_FAILED' && details?.trouble === 'failed'
 
-function failedCheck(name: CheckName, error: unknown): Check {
+function failedCheck(name: CheckName, thrown: unknown): Check {
+  const error = explained(thrown, 'testing the restore')
   if (!(error instanceof DbbakError)) throw error
   if (
     error.code === 'INTERRUPTED' ||

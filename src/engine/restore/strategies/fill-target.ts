@@ -1,10 +1,11 @@
 import {setTimeout as delay} from 'node:timers/promises'
 import type {Client} from 'pg'
-import {connect} from '../../../postgres/connect.js'
+import {asQueryError, connect} from '../../../postgres/connect.js'
 import type {Kept} from '../../../postgres/empty-database.js'
 import {harmlessStatements} from '../../../postgres/harmless-statements.js'
 import {lendSession} from '../../../postgres/lent-session.js'
 import {prepareSession} from '../../../postgres/server.js'
+import {destroySession} from '../../../postgres/session-guard.js'
 import {withServerSettings} from '../../../postgres/tool-settings.js'
 import {unconnectedVariables} from '../../../postgres/tool-environment.js'
 import {DbbakError} from '../../../support/errors.js'
@@ -84,6 +85,7 @@ const settings = {
   maintenance_work_mem: '256MB',
   transform_null_equals: 'off',
 }
+
 async function runPgRestore(
   request: Request,
   {connection}: FillTarget,
@@ -141,13 +143,7 @@ async function runPsql(
   kept: Kept,
   {search, events, signal}: ReplaceDeps,
 ): Promise<void> {
-  const {client} = await connect(connection, {applicationName: toolSession, signal})
-  await prepareSession(client, lockTimeoutMs)
-  await client.query(
-    Object.entries(settings)
-      .map(([name, value]) => `set ${name} = '${value}'`)
-      .join('; '),
-  )
+  const client = await openToolSession(connection, lockTimeoutMs, signal)
   const loan = await lendSession(client, {
     inTransaction: false,
     standIn: harmlessStatements({...server, kept}, (warning) => events.warning?.(warning)),
@@ -165,5 +161,22 @@ async function runPsql(
   } catch (error) {
     await loan.abandon()
     throw error
+  }
+}
+
+async function openToolSession(
+  connection: Target['connection'],
+  lockTimeoutMs: number,
+  signal: AbortSignal,
+): Promise<Client> {
+  const {client} = await connect(connection, {applicationName: toolSession, signal})
+  try {
+    await prepareSession(client, lockTimeoutMs)
+    const each = Object.entries(settings).map(([name, value]) => `set ${name} = '${value}'`)
+    await client.query(each.join('; '))
+    return client
+  } catch (error) {
+    destroySession(client)
+    throw asQueryError(error, 'preparing the session of psql')
   }
 }
