@@ -10,7 +10,8 @@ import {InFlight} from '../../src/storage/objects/in-flight.js'
 import {partBytes} from '../../src/storage/objects/part-size.js'
 import type {ErrorCode} from '../../src/support/errors.js'
 import {MemoryClient, type MemoryClientOptions} from '../support/memory-client.js'
-import {inChunks, keys, leftovers, sha256} from './contract-support.js'
+import {until} from '../support/processes.js'
+import {delay, inChunks, keys, leftovers, sha256} from './contract-support.js'
 
 const mebibyte = 1024 * 1024
 
@@ -193,6 +194,70 @@ test('a claim of a machine that cannot be asked counts as running for a day; a n
     code: 'OBJECT_EXISTS',
   })
   expect(client.unfinishedUploads()).toBe(1)
+})
+
+test.each([
+  ['a claim', 'put', 9],
+  ['the start of an upload', 'start', 9],
+  ['a part', 'part', 9],
+])(
+  'a put that is aborted while the store is busy with %s leaves nothing that comes true later',
+  async (_, request, mebibytes) => {
+    const {store, client} = opened({slow: {request, milliseconds: 200}})
+    const body = () => inChunks(Buffer.alloc(mebibytes * mebibyte), mebibyte)
+    const stop = new AbortController()
+    const reason = new Error('enough')
+    const putting = store.put('large', body(), {signal: stop.signal})
+    await until(() => client.requests.includes(request), 'the request is made')
+    await delay(50) // it has reached the store
+    stop.abort(reason)
+    await expect(putting).rejects.toBe(reason)
+    await delay(300)
+    expect({names: client.names(), uploads: client.unfinishedUploads()}).toEqual({names: [], uploads: 0})
+    await store.put('large', body()) // nothing holds the name
+    expect(client.names()).toEqual(['team/shop/large'])
+  },
+)
+
+test.each([
+  ['one request', 'put', 1],
+  ['parts', 'complete', 9],
+])(
+  'a put in %s that is aborted at its very end is told as what became of it',
+  async (_, request, mebibytes) => {
+    const {store, client} = opened({slow: {request, milliseconds: 200}})
+    const stop = new AbortController()
+    const bytes = Buffer.alloc(mebibytes * mebibyte)
+    const putting = store.put('object', inChunks(bytes, mebibyte), {signal: stop.signal})
+    await until(() => client.requests.includes(request), 'the last request is made')
+    await delay(50) // it has reached the store
+    stop.abort(new Error('enough'))
+    expect(await putting).toMatchObject({size: bytes.length})
+    expect({names: client.names(), uploads: client.unfinishedUploads()}).toEqual({
+      names: ['team/shop/object'],
+      uploads: 0,
+    })
+  },
+)
+
+test('a store that does not answer at all is not waited for long when a put is aborted', async () => {
+  const {store, client} = opened({slow: {request: 'start', milliseconds: 20_000}})
+  const stop = new AbortController()
+  const reason = new Error('enough')
+  const putting = store.put('large', inChunks(Buffer.alloc(9 * mebibyte), mebibyte), {signal: stop.signal})
+  await until(() => client.requests.includes('start'), 'the request is under way')
+  stop.abort(reason)
+  await expect(putting).rejects.toBe(reason)
+  expect(client.names()).toEqual([]) // the claim is gone
+}, 15_000)
+
+test('an upload whose beginning was not told is ended with the one that took its place', async () => {
+  const {store, client} = opened({fault: failing('start', reset, {nth: 1, when: 'after'})})
+  await store.put('large', inChunks(Buffer.alloc(9 * mebibyte), mebibyte))
+  expect({names: client.names(), uploads: client.unfinishedUploads()}).toEqual({
+    names: ['team/shop/large'],
+    uploads: 0,
+  })
 })
 
 test('a sweep does not end what somebody has begun anew since it looked', async () => {

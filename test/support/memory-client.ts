@@ -1,5 +1,7 @@
 import {randomUUID} from 'node:crypto'
+import {once} from 'node:events'
 import {Readable} from 'node:stream'
+import {setTimeout as delay} from 'node:timers/promises'
 import type {
   CreateOptions,
   ObjectClient,
@@ -31,6 +33,8 @@ export interface MemoryClientOptions {
   partsMax?: number
   /** Asked before and after each request: what it gives is thrown; `after` is an answer that got lost. */
   fault?: (request: string, when: 'before' | 'after') => Error | undefined
+  /** Requests of this kind take a while, and are carried out also where their caller has gone meanwhile. */
+  slow?: {request: string; milliseconds: number}
   /** Changes what a reading gives, on its way; the checksum stays that of what is stored. */
   onTheWay?: (bytes: Buffer) => Buffer
   /** What the bucket says of itself; absent: no versions, and nothing can be locked. */
@@ -206,9 +210,18 @@ export class MemoryClient implements ObjectClient {
     await new Promise(setImmediate)
     signal.throwIfAborted()
     fail('before')
-    const result = work()
+    const {slow} = this.options
+    const result = slow?.request === name ? await this.slowly(slow.milliseconds, signal, work) : work()
     fail('after')
     return result
+  }
+
+  private async slowly<T>(milliseconds: number, signal: AbortSignal, work: () => T): Promise<T> {
+    const done = delay(milliseconds).then(work)
+    const gone = once(signal, 'abort').then(() => {
+      throw signal.reason
+    })
+    return Promise.race([done, gone])
   }
 
   private store(name: string, bytes: Buffer, {ifAbsent, token}: CreateOptions): StoredObject {

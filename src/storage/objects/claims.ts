@@ -4,6 +4,7 @@ import {workFolderName} from '../object-name.js'
 import {stateOf, thisProcess, type WorkOwner} from '../work-owner.js'
 import type {ObjectClient, StoredObject, UnfinishedUpload} from './object-client.js'
 import type {Retrying} from './patience.js'
+import {settled} from './settled.js'
 import {StoreError} from './store-error.js'
 
 export interface ClaimsOptions {
@@ -33,6 +34,8 @@ const abandonedMs = dayMs
 /** Where the store does not tell when parts came, only how old the claim is; those that do not keep them a week. */
 const abandonedUnseenMs = 7 * dayMs
 const claimBytesMax = 4096
+/** What cannot be ended in this time is found by the next sweep. */
+const cleanUpMs = 8_000
 
 /**
  * Small objects that say who is uploading what in parts.
@@ -52,12 +55,18 @@ export class Claims {
    */
   async take(target: string, exclusive: boolean, signal: AbortSignal): Promise<() => Promise<void>> {
     const name = this.nameFor(target, exclusive)
-    if (!(await this.write(name, target, signal))) {
-      await this.endIfAbandoned(name, signal)
-      if (!(await this.write(name, target, signal)))
-        throw new StoreError('exists', 'another upload of this name is under way')
+    const token = randomUUID()
+    try {
+      if (!(await this.write(name, {target, token}, signal))) {
+        await this.endIfAbandoned(name, signal)
+        if (!(await this.write(name, {target, token}, signal)))
+          throw new StoreError('exists', 'another upload of this name is under way')
+      }
+      return () => this.end(name)
+    } catch (error) {
+      await this.endOurs(name, token) // it may have been written all the same
+      throw error
     }
-    return () => this.end(name)
   }
 
   /** The uploads that were begun and not ended. */
@@ -92,14 +101,16 @@ export class Claims {
   }
 
   /** @returns whether the claim is ours */
-  private async write(name: string, target: string, signal: AbortSignal): Promise<boolean> {
+  private async write(
+    name: string,
+    {target, token}: {target: string; token: string},
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const {client, retrying} = this.options
-    const text = JSON.stringify({target, owner: thisProcess()})
-    const token = randomUUID()
+    const text = Buffer.from(JSON.stringify({target, owner: thisProcess()}))
+    const create = {ifAbsent: true, token, readOften: true}
     try {
-      await retrying.run(signal, async () =>
-        client.put(name, Buffer.from(text), {ifAbsent: true, token, readOften: true}, signal),
-      )
+      await retrying.run(signal, () => settled(signal, (late) => client.put(name, text, create, late)))
       return true
     } catch (error) {
       if (!(error instanceof StoreError) || error.trouble !== 'exists') throw error
@@ -117,8 +128,15 @@ export class Claims {
 
   private async end(name: string): Promise<void> {
     const {client, retrying} = this.options
-    const signal = AbortSignal.timeout(15_000)
+    const signal = AbortSignal.timeout(cleanUpMs)
     await retrying.run(signal, () => client.remove(name, signal)).catch(() => {})
+  }
+
+  private async endOurs(name: string, token: string): Promise<void> {
+    const {client, retrying} = this.options
+    const signal = AbortSignal.timeout(cleanUpMs)
+    const found = await retrying.run(signal, () => client.head(name, signal)).catch(() => undefined)
+    if (found?.token === token) await this.end(name)
   }
 
   /** @returns undefined for one that has ended meanwhile, and for what is no claim */

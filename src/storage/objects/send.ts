@@ -4,6 +4,7 @@ import type {CreateOptions, ObjectClient, StoredObject, Upload} from './object-c
 import type {InFlight} from './in-flight.js'
 import {partBytes} from './part-size.js'
 import type {Retrying} from './patience.js'
+import {settled} from './settled.js'
 import {StoreError} from './store-error.js'
 
 export interface SendRequest {
@@ -54,6 +55,8 @@ class Sender {
   private mayBeStored = false
   private upload: Upload | undefined
   private release: (() => Promise<void>) | undefined
+  /** The store may have begun an upload whose name we were not told. */
+  private mayHaveOthers = false
   /** The part that is being filled; the pieces of a small object are only gathered. */
   private filling: Buffer | Buffer[] = []
   private filled = 0
@@ -94,7 +97,7 @@ class Sender {
     if (upload) await this.withinLimit((signal) => upload.abort(signal))
     if (this.mayBeStored && this.request.create.ifAbsent)
       await this.withinLimit((signal) => this.removeOurs(signal))
-    await this.release?.()
+    await this.letGo()
     return first
   }
 
@@ -161,7 +164,22 @@ class Sender {
     if (this.upload) return
     const {client, retrying, name, create} = this.request
     this.release = await this.request.claim()
-    this.upload = await retrying.run(this.signal, () => client.startUpload(name, create, this.signal))
+    this.mayHaveOthers = true
+    let tries = 0
+    this.upload = await retrying.run(this.signal, () => {
+      tries++
+      return settled(this.signal, (late) => client.startUpload(name, create, late))
+    })
+    this.mayHaveOthers = tries > 1
+  }
+
+  /** Ends what was begun without an answer, of which nobody else would know, and then the claim. */
+  private async letGo(): Promise<void> {
+    const {client, name, create} = this.request
+    // Without a claim of its own to the name another's upload may be under way.
+    if (this.mayHaveOthers && create.ifAbsent)
+      await this.withinLimit((signal) => client.discardUnfinished(name, signal))
+    await this.release?.()
   }
 
   private partFailed(error: unknown): void {
@@ -176,21 +194,24 @@ class Sender {
   }
 
   private async complete(): Promise<StoredObject> {
-    const stored = await this.publish(() => this.upload!.complete(this.signal), this.offset)
-    await this.release?.()
+    const stored = await this.publish((signal) => this.upload!.complete(signal), this.offset)
+    await this.letGo()
     return stored
   }
 
   private async putWhole(): Promise<StoredObject> {
     const {client, name, create} = this.request
     const bytes = this.content()
-    return this.publish(() => client.put(name, bytes, create, this.signal), bytes.length)
+    return this.publish((signal) => client.put(name, bytes, create, signal), bytes.length)
   }
 
-  private async publish(work: () => Promise<StoredObject>, bytes: number): Promise<StoredObject> {
+  private async publish(
+    work: (signal: AbortSignal) => Promise<StoredObject>,
+    bytes: number,
+  ): Promise<StoredObject> {
     this.mayBeStored = true
     const stored = await this.request.retrying.run(this.signal, () =>
-      work().catch((error: unknown) => this.unlessStored(error)),
+      settled(this.signal, (late) => work(late).catch((error: unknown) => this.unlessStored(error, late))),
     )
     if (stored.size === bytes) return stored
     throw new StoreError('failed', `the store has ${stored.size} bytes of the ${bytes} that were sent`)
@@ -204,11 +225,11 @@ class Sender {
   }
 
   /** An earlier try may have done it, and only its answer was lost: then the object that is there is ours. */
-  private async unlessStored(error: unknown): Promise<StoredObject> {
+  private async unlessStored(error: unknown, signal: AbortSignal): Promise<StoredObject> {
     const trouble = error instanceof StoreError ? error.trouble : undefined
     if (trouble !== 'exists' && trouble !== 'gone') throw error
     const {client, name, create} = this.request
-    const found = await client.head(name, this.signal)
+    const found = await client.head(name, signal)
     if (found?.token === create.token) return found
     throw found && create.ifAbsent ? new StoreError('exists', 'the name is taken', {cause: error}) : error
   }
