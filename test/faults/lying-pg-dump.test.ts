@@ -1,4 +1,4 @@
-import {chmod, mkdir, mkdtemp, readdir, rm, writeFile} from 'node:fs/promises'
+import {chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile} from 'node:fs/promises'
 import {existsSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
@@ -266,4 +266,27 @@ test('a pg_dump that says another version than it has is found out before it dum
   await writeFile(join(cwd, 'lying', 'pg_dump'), '#!/bin/sh\necho "a version of my own"\n')
   await failing(['backup'], options, {exitCode: 4, code: 'CLIENT_TOOLS_NOT_FOUND'})
   await expectNothingLeft()
+})
+
+/** The tools lift it themselves, but only by their second statement, which a short one does not let them get to. */
+test('a statement_timeout of the database is lifted from the start of the tools’ sessions, and only there', async () => {
+  const options = await lyingTools('exit 1')
+  for (const tool of ['pg_dump', 'pg_dumpall']) {
+    const script = `#!/bin/sh\necho "${tool} $PGOPTIONS" >> ${cwd}/started\nexec ${join(real.folder, tool)} "$@"\n`
+    await writeFile(join(cwd, 'lying', tool), script)
+  }
+  /** Each start of a tool during a backup, with its PGOPTIONS. */
+  const startedWith = async () => {
+    const asked = await readFile(join(cwd, 'started'), 'utf8').catch(() => '')
+    expect((await dbbak(['backup', '--globals'], options)).exitCode).toBe(0)
+    return (await readFile(join(cwd, 'started'), 'utf8')).slice(asked.length).trim().split('\n')
+  }
+  for (const line of await startedWith()) expect(line).not.toContain('statement_timeout')
+  await server.query(`alter database shop set statement_timeout = '1h'`)
+  try {
+    const lines = await startedWith()
+    for (const tool of ['pg_dump', 'pg_dumpall']) expect(lines).toContain(`${tool} -c statement_timeout=0`)
+  } finally {
+    await server.query('alter database shop reset statement_timeout')
+  }
 })
