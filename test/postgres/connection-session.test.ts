@@ -2,6 +2,7 @@ import {afterAll, beforeAll, describe, expect, test} from '@jest/globals'
 import pg from 'pg'
 import {asConnectionError, asQueryError, connect} from '../../src/postgres/connect.js'
 import {describeConnection, type ConnectionDescription} from '../../src/postgres/connection.js'
+import {tellsOfConnectionLoss} from '../../src/postgres/query-errors.js'
 import {DbbakError} from '../../src/support/errors.js'
 import {
   passwordOf,
@@ -132,4 +133,24 @@ describe('errors of queries', () => {
     expect(asQueryError(ours, 'y')).toBe(ours)
     expect(asConnectionError(ours, await described('postgres://h/d'))).toBe(ours)
   })
+})
+
+describe('what a tool prints tells of a lost connection', () => {
+  test.each([
+    'pg_restore: error: could not execute query: server closed the connection unexpectedly',
+    'psql:<stdin>:12: server closed the connection unexpectedly',
+    'pg_dump: error: query failed: FATAL:  terminating connection due to administrator command',
+    'pg_restore: error: error returned by PQputCopyData: SSL SYSCALL error: EOF detected',
+    'psql: error: connection to server on socket "/x/.s.PGSQL.5432" failed: No such file or directory',
+    'FATAL:  the database system is in recovery mode',
+    'pg_restore: creating TABLE "public.a"\nserver closed the connection unexpectedly\n\tThis probably means',
+  ])('%s', (printed) => expect(tellsOfConnectionLoss(printed)).toBe(true))
+
+  test.each([
+    '',
+    'pg_restore: error: could not execute query: ERROR:  relation "a" does not exist',
+    `Command was: INSERT INTO log VALUES ('server closed the connection unexpectedly')`,
+    `pg_restore: error: could not execute query: ERROR:  invalid value "terminating connection"`,
+    "    raise 'terminating connection';",
+  ])('and this does not: %s', (printed) => expect(tellsOfConnectionLoss(printed)).toBe(false))
 })

@@ -8,7 +8,7 @@ import {
   type RequestListener,
   type Server,
 } from 'node:http'
-import {createConnection, createServer as createNetServer, type AddressInfo, type Socket} from 'node:net'
+import {createConnection, createServer as createNetServer, type AddressInfo, Socket} from 'node:net'
 import {Readable} from 'node:stream'
 import {buffer} from 'node:stream/consumers'
 import {setTimeout as sleep} from 'node:timers/promises'
@@ -41,9 +41,14 @@ interface Served {
 }
 
 let served: Served[]
-const open = (what: RegExp) => process.getActiveResourcesInfo().filter((name) => what.test(name)).length
-/** Connections that tests which ran in this process before have left, and that are kept for a while. */
-const openBefore = open(/TCP/)
+/** This process's ends of connections from and to some ports; other tests' that ran in it before may still be open. */
+function connectionsAt(...ports: number[]): number {
+  const {_getActiveHandles: handles} = process as unknown as {_getActiveHandles(): object[]}
+  const ends = handles().filter((handle) => handle instanceof Socket)
+  return ends.filter(({localPort = 0, remotePort = 0}) =>
+    [localPort, remotePort].some((port) => ports.includes(port)),
+  ).length
+}
 
 let upstream: Server
 let proxy: HttpFaultProxy
@@ -918,9 +923,12 @@ describe('the whole proxy', () => {
 
   test('leaves nothing open when it is closed, whatever hangs', async () => {
     await proxy.close()
-    await until(() => open(/TCP/) <= openBefore + 1) // the server of these tests
-    const timers = open(/Timeout/)
+    const {port: served} = upstream.address() as AddressInfo
+    await until(() => connectionsAt(served) === 0)
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+    const before = timers()
     const by = await startProxy()
+    const {port} = new URL(by.endpoint)
     answer = () => ({body: big})
     const faults: Fault[] = [
       ...(['request', 'response'] as const).map((side) => ({
@@ -942,12 +950,13 @@ describe('the whole proxy', () => {
     const last = failed(put(big, {by}))
     await until(() => by.requests().length === 7)
     expect(by.connections()).toBe(7)
+    expect(connectionsAt(served, Number(port))).toBeGreaterThan(14)
     await by.close()
     expect(by.connections()).toBe(0)
     upstream.closeAllConnections() // those that it answers slowly, or that are kept
     for (const result of await Promise.all([...hanging, last])) expect(result).toBeInstanceOf(Error)
     agent.destroy()
-    await until(() => open(/TCP/) <= openBefore + 1 && open(/Timeout/) <= timers)
+    await until(() => connectionsAt(served, Number(port)) === 0 && timers() <= before)
     await expect(ask({by})).rejects.toMatchObject({code: 'ECONNREFUSED'})
   })
 

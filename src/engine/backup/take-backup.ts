@@ -20,6 +20,7 @@ import {
   type Selection,
 } from '../manifest.js'
 import {archiveName, backupId, globalsName, manifestName} from '../naming.js'
+import {together, type Together} from '../together.js'
 import {writeDirectory, writeStream, type WrittenArchive} from './archive-writers.js'
 import {chooseCompression, type ChosenCompression} from './choose-compression.js'
 import {explainDumpFailure} from './dump-errors.js'
@@ -78,8 +79,7 @@ export interface BackupResult {
  */
 export function takeBackup(request: BackupRequest, deps: BackupDeps): Promise<BackupResult> {
   return withExitCode(4, async () => {
-    const stop = new AbortController()
-    const signal = AbortSignal.any([deps.signal, stop.signal])
+    const {signal, both} = together(deps.signal)
     const startedAt = deps.clock.now()
     const snapshot = await holdSnapshot(deps.connection, {
       lockTimeoutMs: request.lockTimeoutMs,
@@ -95,7 +95,7 @@ export function takeBackup(request: BackupRequest, deps: BackupDeps): Promise<Ba
         snapshot,
         branches,
         startedAt,
-        stop,
+        both,
       })
       return resultOf(manifest, branches)
     } finally {
@@ -110,7 +110,7 @@ interface Run {
   snapshot: HeldSnapshot
   branches: Branch[]
   startedAt: Date
-  stop: AbortController
+  both: Together['both']
 }
 
 async function writeBackup(run: Run): Promise<Manifest> {
@@ -129,10 +129,10 @@ async function writeBackup(run: Run): Promise<Manifest> {
   const id = backupId(request.namePrefix ?? snapshot.server.database.name, snapshot.takenAt)
   const archive = archiveName(id, request.format, compression.recorded)
   try {
-    const [written, counted] = await bothOrNeither(run.stop, [
+    const [written, counted] = await run.both(
       () => dump(run, tools, archive, compression),
       () => countContent(outline, content, inTransaction),
-    ])
+    )
     const sequences = joinSequences(outline.sequences, await readSequences(inTransaction, request.selection))
     const globals = request.globals ? [await storeGlobals(run, tools, id)] : []
     const manifest = describe(run, tools, {
@@ -216,23 +216,6 @@ function toolContext({deps, snapshot: {connection, hasStatementTimeout}}: Run): 
 /** A guess, from above: what is dumped is smaller than the database, and compresses to a half at the very least. */
 function expectedBytes(databaseBytes: number, {recorded}: ChosenCompression): number {
   return recorded.algorithm === 'none' ? databaseBytes : databaseBytes / 2
-}
-
-/** Runs two things at once; when one fails the other is stopped, and the first failure is the one that counts. */
-async function bothOrNeither<A, B>(
-  stop: AbortController,
-  [a, b]: [() => Promise<A>, () => Promise<B>],
-): Promise<[A, B]> {
-  const orStop = (error: unknown) => {
-    stop.abort(error)
-    throw error
-  }
-  const all = [a().catch(orStop), b().catch(orStop)] as const
-  try {
-    return await Promise.all(all)
-  } finally {
-    await Promise.allSettled(all)
-  }
 }
 
 async function storeGlobals(run: Run, tools: ClientTools, id: string): Promise<ArchiveFile> {

@@ -28,7 +28,7 @@ import {replaceStepByStep} from './strategies/step-by-step.js'
 import type {Committed, Replacement} from './strategies/replacement.js'
 import {replaceBySwap} from './strategies/swap.js'
 import {checkTables} from './table-checks.js'
-import {together} from './together.js'
+import {together} from '../together.js'
 import {leaveSession} from './target-session.js'
 import {failureOf, rollBack} from './way-back.js'
 
