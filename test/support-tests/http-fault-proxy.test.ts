@@ -43,7 +43,7 @@ interface Served {
 let served: Served[]
 /** This process's ends of connections from and to some ports; other tests' that ran in it before may still be open. */
 function connectionsAt(...ports: number[]): number {
-  const {_getActiveHandles: handles} = process as unknown as {_getActiveHandles(): object[]}
+  const {_getActiveHandles: handles} = process as unknown as {_getActiveHandles: () => object[]}
   const ends = handles().filter((handle) => handle instanceof Socket)
   return ends.filter(({localPort = 0, remotePort = 0}) =>
     [localPort, remotePort].some((port) => ports.includes(port)),
