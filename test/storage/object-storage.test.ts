@@ -3,6 +3,7 @@ import {randomBytes} from 'node:crypto'
 import {PassThrough, Readable, Writable} from 'node:stream'
 import {buffer, text} from 'node:stream/consumers'
 import {pipeline} from 'node:stream/promises'
+import {setImmediate as nextTurn} from 'node:timers/promises'
 import type {StoreTrouble} from '../../src/storage/objects/store-error.js'
 import {StoreError} from '../../src/storage/objects/store-error.js'
 import {ObjectStorage} from '../../src/storage/objects/object-storage.js'
@@ -203,16 +204,19 @@ test.each([
 ])(
   'a put that is aborted while the store is busy with %s leaves nothing that comes true later',
   async (_, request, mebibytes) => {
-    const {store, client} = opened({slow: {request, milliseconds: 200}})
+    const {promise: letGo, resolve: release} = Promise.withResolvers<void>()
+    const {store, client} = opened({held: {request, letGo}})
     const body = () => inChunks(Buffer.alloc(mebibytes * mebibyte), mebibyte)
     const stop = new AbortController()
     const reason = new Error('enough')
     const putting = store.put('large', body(), {signal: stop.signal})
-    await until(() => client.requests.includes(request), 'the request is made')
-    await delay(50) // it has reached the store
+    const refused = expect(putting).rejects.toBe(reason)
+    await until(() => client.heldRequests > 0, 'the request has reached the store')
     stop.abort(reason)
-    await expect(putting).rejects.toBe(reason)
-    await delay(300)
+    await Promise.race([refused, delay(200)]) // a put that does not wait for its request has ended by then
+    release()
+    await refused
+    await nextTurn() // the store has carried the request out
     expect({names: client.names(), uploads: client.unfinishedUploads()}).toEqual({names: [], uploads: 0})
     await store.put('large', body()) // nothing holds the name
     expect(client.names()).toEqual(['team/shop/large'])
@@ -225,13 +229,14 @@ test.each([
 ])(
   'a put in %s that is aborted at its very end is told as what became of it',
   async (_, request, mebibytes) => {
-    const {store, client} = opened({slow: {request, milliseconds: 200}})
+    const {promise: letGo, resolve: release} = Promise.withResolvers<void>()
+    const {store, client} = opened({held: {request, letGo}})
     const stop = new AbortController()
     const bytes = Buffer.alloc(mebibytes * mebibyte)
     const putting = store.put('object', inChunks(bytes, mebibyte), {signal: stop.signal})
-    await until(() => client.requests.includes(request), 'the last request is made')
-    await delay(50) // it has reached the store
+    await until(() => client.heldRequests > 0, 'the last request has reached the store')
     stop.abort(new Error('enough'))
+    release()
     expect(await putting).toMatchObject({size: bytes.length})
     expect({names: client.names(), uploads: client.unfinishedUploads()}).toEqual({
       names: ['team/shop/object'],
@@ -241,11 +246,11 @@ test.each([
 )
 
 test('a store that does not answer at all is not waited for long when a put is aborted', async () => {
-  const {store, client} = opened({slow: {request: 'start', milliseconds: 20_000}})
+  const {store, client} = opened({held: {request: 'start', letGo: new Promise(() => {})}})
   const stop = new AbortController()
   const reason = new Error('enough')
   const putting = store.put('large', inChunks(Buffer.alloc(9 * mebibyte), mebibyte), {signal: stop.signal})
-  await until(() => client.requests.includes('start'), 'the request is under way')
+  await until(() => client.heldRequests > 0, 'the request has reached the store')
   stop.abort(reason)
   await expect(putting).rejects.toBe(reason)
   expect(client.names()).toEqual([]) // the claim is gone
@@ -383,7 +388,7 @@ test('several uploads at a time hold no more in flight than one, and a part too 
   stop.abort(new Error('enough'))
   await expect(gone).rejects.toThrow('enough')
   a()
-  await new Promise(setImmediate)
+  await nextTurn()
   expect(order).toEqual(['a', 'b'])
   b()
   ;(await large)()

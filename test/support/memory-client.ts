@@ -1,7 +1,6 @@
 import {randomUUID} from 'node:crypto'
 import {once} from 'node:events'
 import {Readable} from 'node:stream'
-import {setTimeout as delay} from 'node:timers/promises'
 import type {
   CreateOptions,
   ObjectClient,
@@ -33,8 +32,8 @@ export interface MemoryClientOptions {
   partsMax?: number
   /** Asked before and after each request: what it gives is thrown; `after` is an answer that got lost. */
   fault?: (request: string, when: 'before' | 'after') => Error | undefined
-  /** Requests of this kind take a while, and are carried out also where their caller has gone meanwhile. */
-  slow?: {request: string; milliseconds: number}
+  /** Requests of this kind wait in the store until they are let go, and are carried out then, their caller gone or not. */
+  held?: {request: string; letGo: Promise<unknown>}
   /** Changes what a reading gives, on its way; the checksum stays that of what is stored. */
   onTheWay?: (bytes: Buffer) => Buffer
   /** What the bucket says of itself; absent: no versions, and nothing can be locked. */
@@ -51,6 +50,8 @@ export class MemoryClient implements ObjectClient {
   readonly listsInOrder: boolean
   readonly requests: string[] = []
   readonly parts: {bytes: number; number: number}[] = []
+  /** How many requests have reached the store and wait there, or did. */
+  heldRequests = 0
   private readonly objects = new Map<string, Held>()
   private readonly uploads = new Map<string, {name: string; parts: Map<number, Buffer>; activeAt: Date}>()
   private count = 0
@@ -210,14 +211,15 @@ export class MemoryClient implements ObjectClient {
     await new Promise(setImmediate)
     signal.throwIfAborted()
     fail('before')
-    const {slow} = this.options
-    const result = slow?.request === name ? await this.slowly(slow.milliseconds, signal, work) : work()
+    const {held} = this.options
+    const result = held?.request === name ? await this.afterHeld(held.letGo, signal, work) : work()
     fail('after')
     return result
   }
 
-  private async slowly<T>(milliseconds: number, signal: AbortSignal, work: () => T): Promise<T> {
-    const done = delay(milliseconds).then(work)
+  private async afterHeld<T>(letGo: Promise<unknown>, signal: AbortSignal, work: () => T): Promise<T> {
+    this.heldRequests++
+    const done = letGo.then(work)
     const gone = once(signal, 'abort').then(() => {
       throw signal.reason
     })
