@@ -295,6 +295,26 @@ describe('sizes and rows', () => {
     expect(told(await look()).filter((text) => !text.startsWith('info'))).toEqual([])
   })
 
+  test('that are again what they were before an import are a loss of it, however much they wobbled', async () => {
+    const wobble = [1, 1.004, 0.99, 1.012, 0.996]
+    await putDays(30, (daysAgo) => ({
+      bytes: (daysAgo > 10 ? 45_000_000 : 62_000_000) * (daysAgo === 20 ? 0.01 : wobble[daysAgo % 5]),
+    }))
+    await put(0, {bytes: 39_000_000})
+    const judgement = await look()
+    expect(told(judgement)).toEqual(['error SIZE_DROPPED'])
+    expect(only(judgement, 'SIZE_DROPPED').message).toMatch(/37 % smaller than usual \(62\.\d MB\)\.$/)
+  })
+
+  test('that fall a little are worth no warning, unless even that is beyond what is allowed', async () => {
+    await putDays(20)
+    await put(0, {bytes: 37_000_000})
+    const judgement = await look()
+    expect(told(judgement)).toEqual(['info SIZE_DROPPED'])
+    expect(only(judgement, 'SIZE_DROPPED').message).toMatch(/12 % smaller than usual \(42\.0 MB\)\.$/)
+    expect(told(await look([], [store], {maxSizeChange: 0.1}))).toEqual(['error SIZE_DROPPED'])
+  })
+
   test('of all rows are judged as sizes are', async () => {
     await putDays(20, () => ({tables: {orders: 5000, items: 9000}}))
     await put(0, {tables: {orders: 2900, items: 5000}})
@@ -357,16 +377,27 @@ describe('tables', () => {
     expect(told(await look())).toEqual([])
   })
 
+  test('one that was filled some days ago, and never emptied since, is a loss', async () => {
+    await putDays(20, (daysAgo) => ({tables: {...tables, prices: daysAgo > 8 ? 0 : 700}}))
+    await put(0, {tables: {...tables, prices: 0}})
+    expect(told(await look())).toEqual(['error TABLE_EMPTIED'])
+  })
+
   test('one that comes and goes is part of an import', async () => {
     await putDays(20, (daysAgo) => ({tables: daysAgo === 1 ? {...tables, staging: 8000} : tables}))
     await put(0, {tables})
     expect(told(await look())).toEqual([])
   })
 
-  test('one that is gone for days was told then', async () => {
-    await putDays(20, (daysAgo) => ({tables: daysAgo < 5 ? {items: 90_000, notes: 40} : tables}))
-    await put(0, {tables: {items: 90_000, notes: 40}})
+  test('one that is gone for days was told then; one that is gone for some hours is told at each of them', async () => {
+    const left = {items: 90_000, notes: 40}
+    await putDays(20, (daysAgo) => ({tables: daysAgo < 5 ? left : tables}))
+    await put(0, {tables: left})
     expect(told(await look())).toEqual([])
+    store = new TimedStorage(clock)
+    await putDays(20, () => ({tables}))
+    for (const hoursAgo of [5, 4, 3, 2, 1, 0]) await put(hoursAgo / 24, {tables: left})
+    expect(told(await look())).toEqual(['error TABLE_VANISHED'])
   })
 
   describe('whose names differ in digits only', () => {

@@ -264,7 +264,7 @@ function isExplained(
   return trouble === 'rows-drop' || trouble === 'empty-database' || trouble === 'size-drop'
 }
 
-test.each([1, 2025, 77])(
+test.each([1, 2025, 77, 6, 13, 16, 20])(
   'in a year of daily backups (seed %i) every bad day is told, and good days are left in peace',
   async (seed) => {
     const figures = await liveThroughYear(seed)

@@ -62,13 +62,13 @@ function sizeFindings(newest: CatalogEntry, before: CatalogEntry[], maxChange: n
 }
 
 /** None for growth: nothing is lost by it. What was told for days already is an info from then on. */
-function severityOf({direction, isGross, isSettled}: Deviation): StatusFinding['severity'] {
-  if (isSettled) return 'info'
+function severityOf({direction, isGross, isSettled, isSmall}: Deviation): StatusFinding['severity'] {
+  if (isSettled || isSmall) return 'info'
   return direction === 'fell' && isGross ? 'error' : 'warning'
 }
 
 const sinceText = ({isSettled}: Deviation): string =>
-  isSettled ? '; it has been so for several backups' : ''
+  isSettled ? ', as in several backups before it' : ''
 
 function sampleOf(entry: CatalogEntry, measure: (manifest: Manifest) => number | null): Sample {
   return {value: measure(entry.manifest) ?? 0, atMs: snapshotMs(entry)}

@@ -14,7 +14,9 @@ export interface Deviation {
   sigma: number | null
   /** Beyond the percentage that is allowed, or so far from all that was seen that it cannot be chance. */
   isGross: boolean
-  /** It has been so for several backups and some days: what was reported then is the new state of things. */
+  /** Unusual for a database that hardly varies, but no more than a small purge takes away. */
+  isSmall: boolean
+  /** It is no news: see isSettled. */
   isSettled: boolean
 }
 
@@ -58,18 +60,19 @@ export function deviationOf(newest: Sample, history: Sample[], maxChange: number
   if (!isUnusual || (distance > 0 && !isOverLimit)) return undefined
   if (hasStatistics && !isOverLimit && isGradual([...logs.slice(-recent), logOf(newest.value)]))
     return undefined
-  const same = Math.max(sameLevel, Math.min(sigma, Math.abs(distance) / 2))
+  const same = Math.min(Math.max(sameLevel, sigma), Math.abs(distance) / 2)
   return {
     direction: distance < 0 ? 'fell' : 'grew',
     usual: Math.exp(center),
     ratio,
     sigma: hasStatistics ? sigma : null,
     isGross: isOverLimit || (hasStatistics && Math.abs(distance) > grossSigmas * sigma),
+    isSmall: !isOverLimit && Math.abs(distance) <= sameLevel,
     isSettled: isSettled(
-      before.map(({atMs}, index) => ({
-        atMs,
-        isSame: Math.abs(logs[index]! - logOf(newest.value)) <= same,
-      })),
+      before.map(({atMs}, index) => {
+        const away = Math.abs(logs[index]! - logOf(newest.value))
+        return {atMs, isSame: away <= same, isUsual: away > Math.abs(logs[index]! - center)}
+      }),
       newest.atMs,
     ),
   }
@@ -95,15 +98,30 @@ function sigmaOf(logs: number[]): number {
   return madToSigma * median(logs.map((log) => Math.abs(log - center)))
 }
 
+/** A backup before the newest: whether it was as the newest is, or as is usual; between the two it is neither. */
+export interface Former {
+  atMs: number
+  isSame: boolean
+  isUsual: boolean
+}
+
 /**
  * Whether it is the new state of things: it has been so in the last backups, for some days; or it is so again and again
  * (weekends).
- * @param before oldest first; which of them were as it is now
+ * @param before oldest first
  */
-export function isSettled(before: {atMs: number; isSame: boolean}[], nowMs: number): boolean {
+export function isSettled(before: Former[], nowMs: number): boolean {
   const run = before.slice(before.findLastIndex(({isSame}) => !isSame) + 1)
   const lasts = run.length >= settledBackups && nowMs - run[0]!.atMs >= settledMs
-  return lasts || before.filter(({isSame}) => isSame).length >= Math.max(settledBackups, before.length / 5)
+  return lasts || recurs(before)
+}
+
+/** It was left and came back. What was so once, before an import, say, is no pattern: to be so again is to have lost that. */
+function recurs(before: Former[]): boolean {
+  const clear = before.filter(({isSame, isUsual}) => isSame || isUsual)
+  const times = clear.filter(({isSame}, index) => isSame && !clear[index - 1]?.isSame).length
+  const count = before.filter(({isSame}) => isSame).length
+  return times >= 2 && count >= Math.max(settledBackups, before.length / 5)
 }
 
 /** Nothing is one, for the logarithm's sake. */

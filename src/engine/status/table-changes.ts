@@ -26,6 +26,7 @@ const steady = 0.2
 /** How much a table varies is known only roughly from fewer. */
 const enoughToBeSure = 14
 const establishedBackups = 3
+const inUseBackups = 7
 /** Beyond so many tables fewer backups are looked at: each is a map of all of them. */
 const manyTables = 20_000
 
@@ -82,9 +83,13 @@ const isGone = ({rows}: RowsAt): boolean => rows === undefined || rows === 0
 /** It was reported then, and is the new state of things. */
 const lastsFor = (gone: RowsAt[], nowMs: number): boolean =>
   isSettled(
-    gone.map(({atMs}) => ({atMs, isSame: true})),
+    gone.map(({atMs}) => ({atMs, isSame: true, isUsual: false})),
     nowMs,
   )
+
+/** It is empty, or not there, now and then: a queue, a copy for an import. */
+const comesAndGoes = (series: RowsAt[]): boolean =>
+  series.filter(isGone).length >= Math.max(establishedBackups, series.length / 5)
 
 /** A table that always had rows has none any more. */
 function loss(table: string, now: 0 | undefined, series: RowsAt[], nowMs: number): TableChange | undefined {
@@ -92,9 +97,10 @@ function loss(table: string, now: 0 | undefined, series: RowsAt[], nowMs: number
   if (last === -1 || lastsFor(series.slice(last + 1), nowMs)) return undefined
   const prior = series.slice(0, last + 1)
   const since = prior.slice(prior.findIndex(({rows}) => rows !== undefined))
-  const usually = since.filter(isGone).length
-  // One that is empty now and then, or comes and goes, does that: a queue, a copy for an import.
-  if (usually >= Math.max(establishedBackups, since.length / 5)) return undefined
+  const filled = prior.slice(prior.findIndex((at) => !isGone(at)))
+  // That it was empty before it was first filled says nothing, once it has been in use for a while.
+  const isInUse = filled.length >= inUseBackups && !filled.some(isGone)
+  if (!isInUse && comesAndGoes(since)) return undefined
   if (since.length < Math.min(establishedBackups, prior.length)) return undefined
   const kind = now === undefined ? 'vanished' : 'emptied'
   return {kind, table, rowsBefore: since.at(-1)!.rows!, rowsNow: 0, isSure: true}
