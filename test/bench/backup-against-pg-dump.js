@@ -5,18 +5,18 @@
 //   BENCH_RUNS=9 npm run bench             more rounds than five
 //
 // Prints seconds (median, minimum, maximum), archive sizes, dbbak's own peak memory, and the ratio round by round.
-import {mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync} from 'node:fs'
+import {mkdtempSync, readdirSync, rmSync, statSync} from 'node:fs'
 import {homedir, tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import {$} from 'zx'
 import {findClientTools} from '../../dist/postgres/client-tools.js'
 import {openScratchServer} from '../../dist/postgres/scratch/scratch.js'
+import {median, peakMemory, timed} from './measure.js'
 
 const rounds = Number(process.env.BENCH_RUNS ?? 5)
 const work = mkdtempSync(join(tmpdir(), 'dbbak-bench-'))
 const program = fileURLToPath(new URL('../../bin/run.js', import.meta.url))
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
 const shown = (values) =>
   `${median(values).toFixed(2)} s (${Math.min(...values).toFixed(2)} to ${Math.max(...values).toFixed(2)})`
 
@@ -44,14 +44,7 @@ try {
     connection = undefined
     Object.assign(process.env, environment)
   }
-  const memory = join(work, 'memory.mjs')
-  // Linux's own peak (VmHWM), not maxRSS: a process starts with the latter of the one it was forked from.
-  writeFileSync(
-    memory,
-    `import {readFileSync, writeFileSync} from 'node:fs'
-    const peak = () => /^VmHWM:\\s+(\\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]
-    process.on('exit', () => writeFileSync(${JSON.stringify(join(work, 'rss'))}, peak()))`,
-  )
+  const memory = peakMemory(work)
   const results = {pgDump: [], dbbak: [], rss: []}
   for (let round = 0; round <= rounds; round++) {
     const dump = join(work, 'reference.dump')
@@ -60,7 +53,7 @@ try {
     )
     rmSync(join(work, 'backups'), {recursive: true, force: true})
     const dbbak = await timed(() =>
-      run(process.execPath, ['--import', memory, program, 'backup', '--quiet', '--json'], {
+      run(process.execPath, [...memory.options, program, 'backup', '--quiet', '--json'], {
         ...process.env,
         BACKUP_DIR: join(work, 'backups'),
       }),
@@ -68,7 +61,7 @@ try {
     if (round === 0) continue // a warm-up: caches on both sides
     results.pgDump.push(pgDump)
     results.dbbak.push(dbbak)
-    results.rss.push(Number(readFileSync(join(work, 'rss'), 'utf8')) / 1000)
+    results.rss.push(memory.last())
   }
   const archive = readdirSync(join(work, 'backups')).find((name) => name.endsWith('.dump.zst'))
   const sizes = [join(work, 'reference.dump'), join(work, 'backups', archive)].map((file) =>
@@ -88,10 +81,4 @@ try {
 
 async function run(command, args, env = process.env) {
   await $({env, quiet: true})`${command} ${args}`
-}
-
-async function timed(work) {
-  const start = performance.now()
-  await work()
-  return (performance.now() - start) / 1000
 }
