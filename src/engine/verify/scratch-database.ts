@@ -1,9 +1,13 @@
 import {randomBytes} from 'node:crypto'
+import {setTimeout as delay} from 'node:timers/promises'
 import type {Client} from 'pg'
 import {asQueryError, connect} from '../../postgres/connect.js'
 import type {ConnectionDescription} from '../../postgres/connection.js'
 import {quoteIdentifier, quoteLiteral} from '../../postgres/identifiers.js'
-import {describeServer} from '../../postgres/server.js'
+import {emptyDatabase} from '../../postgres/empty-database.js'
+import {isDatabaseEmpty} from '../../postgres/is-database-empty.js'
+import {claimDatabase} from '../../postgres/operation-lock.js'
+import {describeServer, prepareSession} from '../../postgres/server.js'
 import type {ScratchServer} from '../../postgres/scratch/scratch.js'
 import {DbbakError, messageOf} from '../../support/errors.js'
 import type {Manifest} from '../manifest.js'
@@ -33,7 +37,7 @@ export async function createScratchDatabase(
     const {major} = await describeServer(client)
     const name = `${prefix}${stamp()}_${randomBytes(3).toString('hex')}`
     const notes = await create(client, name, source, major)
-    if (!notes) return await borrow(server.connection, client, major)
+    if (!notes) return await borrow(server.connection, major, signal)
     return {
       connection: server.connection.withDatabase(name),
       major,
@@ -87,53 +91,59 @@ function localeOptions(
   return major >= 15 ? `${libc} locale_provider libc` : libc
 }
 
-/** Without the right to create databases only the named one is left, and only when it holds nothing. */
+/**
+ * Without the right to create databases only the named one is left, and only when it holds nothing. Until it has been
+ * emptied again it is claimed: of several restore tests one has it at a time.
+ */
 async function borrow(
   connection: ConnectionDescription,
-  client: Client,
   major: number,
+  signal: AbortSignal,
 ): Promise<ScratchDatabase> {
-  const {rows} = await client.query<{n: string}>(
-    `select count(*) as n from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-      where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'`,
+  const {client} = await connect(connection, {applicationName: 'dbbak verify', signal})
+  const giveBack = () => client.end().catch(() => {}) // it may be lost
+  try {
+    await prepareSession(client, 0)
+    while (!(await claimDatabase(client, 'exclusive'))) await delay(claimEveryMs, undefined, {signal})
+    if (!(await isDatabaseEmpty(client))) throw notEmpty(connection)
+    return {
+      connection,
+      major,
+      notes: ['The role may not create databases; the empty database of the URL was used.'],
+      drop: () => emptyAgain(client).finally(giveBack),
+    }
+  } catch (error) {
+    await giveBack()
+    signal.throwIfAborted()
+    throw error
+  }
+}
+
+const claimEveryMs = 300
+
+function notEmpty(connection: ConnectionDescription): DbbakError {
+  return new DbbakError(
+    'SCRATCH_NOT_AVAILABLE',
+    `The role may not create databases on the test server, and ${connection.redacted()} is not empty.`,
+    {
+      suggestions: [
+        'On the test server: ALTER ROLE <role> CREATEDB',
+        'Or let TEST_DATABASE_URL name an empty database.',
+      ],
+    },
   )
-  if (rows[0]?.n !== '0') {
-    throw new DbbakError(
-      'SCRATCH_NOT_AVAILABLE',
-      `The role may not create databases on the test server, and ${connection.redacted()} is not empty.`,
-      {
-        suggestions: [
-          'On the test server: ALTER ROLE <role> CREATEDB',
-          'Or let TEST_DATABASE_URL name an empty database.',
-        ],
-      },
-    )
-  }
-  return {
-    connection,
-    major,
-    notes: ['The role may not create databases; the empty database of the URL was used.'],
-    drop: () => emptyAgain(connection),
-  }
+}
+
+/** Not in one transaction: that would need a lock for each of many tables, and there is nothing to go back to. */
+async function emptyAgain(client: Client): Promise<void> {
+  const {isSuperuser} = await describeServer(client)
+  await emptyDatabase(client, isSuperuser)
 }
 
 async function drop(server: ConnectionDescription, name: string): Promise<void> {
   const {client} = await connect(server, {applicationName: 'dbbak verify'})
   try {
     await client.query(`drop database if exists ${quoteIdentifier(name)} with (force)`)
-  } finally {
-    await client.end()
-  }
-}
-
-async function emptyAgain(connection: ConnectionDescription): Promise<void> {
-  const {client} = await connect(connection, {applicationName: 'dbbak verify'})
-  try {
-    const {rows} = await client.query<{name: string}>(
-      `select nspname as name from pg_catalog.pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'`,
-    )
-    for (const {name} of rows) await client.query(`drop schema ${quoteIdentifier(name)} cascade`)
-    await client.query('create schema if not exists public')
   } finally {
     await client.end()
   }
