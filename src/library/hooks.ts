@@ -208,13 +208,16 @@ function words(ending: HookEnding, {timeoutMs}: ParsedHook, context: HookContext
   const said = hidden(ending.lastLine ?? '', context)
     .slice(0, 300)
     .replace(/[.\s]+$/, '')
+  const left = ', and cannot be ended: it runs on'
   const how = {
     succeeded: 'succeeded',
     failed: `ended with exit code ${ending.exitCode}`,
     killed: `was killed by ${ending.signal}`,
     'not-started': `could not be started (${ending.reason})`,
-    'timed-out': `was ended after ${timeoutMs / 1000} s, its time limit`,
-    aborted: 'was ended by the interruption',
+    'timed-out': ending.isLeft
+      ? `has not ended in ${timeoutMs / 1000} s, its time limit${left}`
+      : `was ended after ${timeoutMs / 1000} s, its time limit`,
+    aborted: ending.isLeft ? `has not ended at the interruption${left}` : 'was ended by the interruption',
   }[ending.how]
   return said === '' ? how : `${how}: ${said}`
 }

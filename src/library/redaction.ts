@@ -11,8 +11,11 @@ export function redactSecrets(text: string): string {
 
 export const mask = '***'
 
-/** scheme://user:password@ — the password reaches to the last @ of the word: it may hold any of : / ? # @ itself. */
-const userInformation = /([a-z][a-z0-9+.-]*:\/\/)([^\s:/?#@]*):[^\s"'`]*@/gi
+/**
+ * scheme://user:password@ — the password reaches to the last @ of the word: it may hold any of : / ? # @ itself. What
+ * stands before a scheme of 40 letters is left alone: without a bound a long word is looked at anew from each letter.
+ */
+const userInformation = /([a-z][a-z0-9+.-]{0,40}:\/\/)([^\s:/?#@]*):[^\s"'`]*@/gi
 
 /** password=… in a URL's query or in libpq's key/value form, where the value may be quoted. */
 const passwordParameter = /\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&"']+)/gi

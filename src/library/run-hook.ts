@@ -23,6 +23,8 @@ export interface HookOptions {
 
 export interface HookEnding {
   how: 'succeeded' | 'failed' | 'killed' | 'not-started' | 'timed-out' | 'aborted'
+  /** It could not be ended, and was left behind. */
+  isLeft?: boolean | undefined
   exitCode?: number | undefined
   signal?: NodeJS.Signals | undefined
   /** Why it could not be started: a code of the system. */
@@ -34,6 +36,8 @@ export interface HookEnding {
 const defaultKillAfterMs = 5000
 /** What a hook printed just before it ended is read for so long, where something of it still holds the pipe. */
 const outputAfterEndMs = 250
+/** So long after it was killed it counts as one that cannot be: somebody else's (sudo), or held up in the kernel (NFS). */
+const killedAfterMs = 1000
 const longestLine = 4000
 
 /**
@@ -42,22 +46,32 @@ const longestLine = 4000
  */
 export async function runHook(command: HookCommand, options: HookOptions): Promise<HookEnding> {
   if (options.signal.aborted) return {how: 'aborted'}
-  const child = start(command, options)
+  let child: ChildProcess
+  try {
+    child = start(command, options)
+  } catch (error) {
+    return notStarted(error) // Node tells of most faults by an event, and throws for the rest
+  }
   let lastLine: string | undefined
   const tell = (line: string) => {
     if (line.trim() !== '') lastLine = line.trim()
     options.onLine?.(line)
   }
-  const finishLines = [child.stdout, child.stderr].map((stream) => readLines(stream as Readable, tell))
+  // Where descriptors have run out, there are none.
+  const finishLines = [child.stdout, child.stderr].flatMap((stream) =>
+    stream ? [readLines(stream, tell)] : [],
+  )
   const unregister = child.pid === undefined ? () => {} : guardian().group(child.pid)
   feed(child, options.input)
   const stopped = stopAtLimit(child, options)
   try {
-    const ending = await endOf(child)
+    const ending = await Promise.race([endOf(child), stopped.left])
     await stopped.settle()
     return {...ending, ...(stopped.why() === undefined ? {} : {how: stopped.why()!}), lastLine}
   } finally {
     for (const finish of finishLines) finish()
+    for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy()
+    child.unref()
     unregister()
   }
 }
@@ -74,6 +88,11 @@ function start(command: HookCommand, {env, cwd}: HookOptions): ChildProcess {
   return spawn(command[0] ?? '', command.slice(1), options)
 }
 
+const notStarted = (error: unknown): HookEnding => ({
+  how: 'not-started',
+  reason: systemCode(error) ?? 'for an unknown reason',
+})
+
 /** A hook that does not read, or has ended already, is none of our concern. */
 function feed({stdin}: ChildProcess, input: string | undefined): void {
   stdin?.on('error', () => {})
@@ -84,8 +103,7 @@ function feed({stdin}: ChildProcess, input: string | undefined): void {
 function endOf(child: ChildProcess): Promise<HookEnding> {
   return new Promise((resolve) => {
     child.once('error', (error) => {
-      if (child.pid === undefined)
-        resolve({how: 'not-started', reason: systemCode(error) ?? 'for an unknown reason'})
+      if (child.pid === undefined) resolve(notStarted(error))
     })
     child.once('exit', (exitCode, signal) => {
       const ending: HookEnding =
@@ -107,15 +125,21 @@ function endOf(child: ChildProcess): Promise<HookEnding> {
 function stopAtLimit(child: ChildProcess, {timeoutMs, signal, killAfterMs}: HookOptions) {
   let why: 'timed-out' | 'aborted' | undefined
   let stopping: Promise<void> | undefined
+  const {promise: left, resolve: leave} = Promise.withResolvers<HookEnding>()
   const stop = (reason: 'timed-out' | 'aborted') => {
     why ??= reason
     stopping ??= endGroup(child, killAfterMs ?? defaultKillAfterMs)
+    void stopping.then(async () => {
+      await sleep(killedAfterMs, undefined, {ref: false})
+      leave({how: reason, isLeft: true})
+    })
   }
   const abort = () => stop('aborted')
   signal.addEventListener('abort', abort, {once: true})
   const timer = setTimeout(() => stop('timed-out'), timeoutMs)
   return {
     why: () => why,
+    left,
     /** Until nothing of the group is left that was to be ended. */
     async settle(): Promise<void> {
       clearTimeout(timer)
@@ -137,14 +161,14 @@ async function endGroup(child: ChildProcess, killAfterMs: number): Promise<void>
   }
 }
 
-/** @returns whether there is somebody left to get it */
+/** @returns whether there is somebody left to get it, or who may not be sent it */
 function sendToGroup(child: ChildProcess, signal: NodeJS.Signals | 0): boolean {
   if (child.pid === undefined) return false
   try {
     if (process.platform === 'win32') return child.exitCode === null && child.kill(signal)
     return process.kill(-child.pid, signal)
-  } catch {
-    return false // all have ended
+  } catch (error) {
+    return systemCode(error) === 'EPERM' // else all have ended
   }
 }
 

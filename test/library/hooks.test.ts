@@ -1,4 +1,4 @@
-import {afterEach, beforeEach, describe, expect, test} from '@jest/globals'
+import {afterEach, beforeEach, describe, expect, jest, test} from '@jest/globals'
 import {existsSync} from 'node:fs'
 import {mkdtemp, readFile, rm} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
@@ -160,6 +160,8 @@ describe('a hook before that fails', () => {
   test.each([
     ['by a signal', 'kill -KILL $$', 'was killed by SIGKILL'],
     ['because it is not there', ['/no/such/program'], 'could not be started (ENOENT)'],
+    ['because it is below a file', [`${process.execPath}/hook`], 'could not be started (ENOTDIR)'],
+    ['because of what no argument holds', ['true', 'a\0b'], 'could not be started (ERR_INVALID_ARG_VALUE)'],
     ['because the shell does not find it', 'no-such-program-anywhere', 'ended with exit code 127'],
   ])('%s says so', async (_, command, words) => {
     await expect(around('backup', context({beforeBackup: command}), facts, work)).rejects.toMatchObject({
@@ -324,6 +326,27 @@ describe('the runner of hooks', () => {
     expect(ending.how).toBe('timed-out')
     expect(performance.now() - startMs).toBeLessThan(5000)
     expect(isAlive(await pidIn('pid'))).toBe(false)
+  })
+
+  test('leaves behind what cannot be ended, such as a program of another user', async () => {
+    const spied = jest.spyOn(process, 'kill').mockImplementation(() => {
+      throw Object.assign(new Error('kill EPERM'), {code: 'EPERM'})
+    })
+    const startMs = performance.now()
+    try {
+      const ending = await runHook('echo $$ > pid; echo waiting; exec sleep 60', {
+        env: {PATH: process.env.PATH},
+        cwd: folder,
+        timeoutMs: 300,
+        killAfterMs: 300,
+        signal: new AbortController().signal,
+      })
+      expect(ending).toEqual({how: 'timed-out', isLeft: true, lastLine: 'waiting'})
+      expect(performance.now() - startMs).toBeLessThan(20_000)
+    } finally {
+      spied.mockRestore()
+      process.kill(await pidIn('pid'), 'SIGKILL')
+    }
   })
 
   test('hands on what was printed in lines, also very long ones', async () => {

@@ -419,6 +419,19 @@ describe('secrets', () => {
   ])('%s', (text, expected) => expect(redactSecrets(text)).toBe(expected))
 })
 
+  test('takes no time over a word of a million letters', () => {
+    const word = 'a'.repeat(1_000_000)
+    const begin = performance.now()
+    expect(redactSecrets(`${word} ${word}://app:s3cr3t@db`)).toBe(`${word} ${word}://app:***@db`)
+    expect(performance.now() - begin).toBeLessThan(10_000)
+  })
+})
+
+test('what one of several databases failed with is told without a password', async () => {
+  const fail = () => Promise.reject(new Error('postgresql://app:s3cr3t@db/shop'))
+  const result = await forEachDatabase(['shop'], {concurrency: 1, doing: 'Trying'}, fail)
+  expect(result.databases).toMatchObject([{error: {message: 'postgresql://app:***@db/shop'}}])
+
 test('the nearest name is one that was probably meant, or none', () => {
   const known = ['backupDir', 'format', 'to', 'jobs']
   expect(nearestName('backup_dir', known)).toBe('backupDir')
