@@ -3,6 +3,7 @@ import {DbbakError, exitCodeOf, messageOf, worstExitCode, type ExitCode} from '.
 import {shellWord} from '../support/shell.js'
 import {loadConfigFile, type ConfigFile} from './config-file.js'
 import {surroundingsOf, type RunOptions} from './context.js'
+import {redactSecrets} from './redaction.js'
 import {configuredDatabase, namedConfig} from './settings.js'
 
 export interface FleetChoice extends Pick<RunOptions, 'env' | 'cwd' | 'config'> {
@@ -139,10 +140,11 @@ async function outcomeOf<T>(database: string, run: () => Promise<T>): Promise<Fl
     const known = error instanceof DbbakError ? error : undefined
     const {code, suggestions} = known ?? {code: 'INTERNAL', suggestions: []}
     const document = known?.details?.document
+    const told = {message: redactSecrets(messageOf(error)), suggestions: suggestions.map(redactSecrets)}
     return {
       database,
       status: 'failed',
-      error: {code, message: messageOf(error), suggestions, exitCode: exitCodeOf(error)},
+      error: {code, ...told, exitCode: exitCodeOf(error)},
       ...(document === undefined ? {} : {result: document}),
     }
   }

@@ -4,6 +4,7 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {configJsonSchema} from '../../src/library/config-schema.js'
 import {nearestName} from '../../src/support/nearest-name.js'
+import {forEachDatabase} from '../../src/library/fleet.js'
 import {redactSecrets} from '../../src/library/redaction.js'
 import {describeSettings, loadSettings} from '../../src/library/settings.js'
 
@@ -417,7 +418,6 @@ describe('secrets', () => {
     ['AccountName=a;AccountKey=abc==;x', 'AccountName=a;AccountKey=***;x'],
     ['postgres://app@h/db and s3://bucket/prefix', 'postgres://app@h/db and s3://bucket/prefix'],
   ])('%s', (text, expected) => expect(redactSecrets(text)).toBe(expected))
-})
 
   test('takes no time over a word of a million letters', () => {
     const word = 'a'.repeat(1_000_000)
@@ -431,6 +431,7 @@ test('what one of several databases failed with is told without a password', asy
   const fail = () => Promise.reject(new Error('postgresql://app:s3cr3t@db/shop'))
   const result = await forEachDatabase(['shop'], {concurrency: 1, doing: 'Trying'}, fail)
   expect(result.databases).toMatchObject([{error: {message: 'postgresql://app:***@db/shop'}}])
+})
 
 test('the nearest name is one that was probably meant, or none', () => {
   const known = ['backupDir', 'format', 'to', 'jobs']
