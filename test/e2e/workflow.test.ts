@@ -478,6 +478,11 @@ describe('the composite action', () => {
     expect(JSON.stringify(told.prune.kept)).toContain('7 days')
   })
 
+  test('leaves the roles out where that is asked for, whatever a config file says', async () => {
+    await act({'client-major': '17', 'extra-args': '--no-such-option', globals: 'false'})
+    expect((await callsOf(runner, 'npx')).at(-1)).toContain(' --no-globals ')
+  })
+
   test('fails where the database cannot be reached, and says why; nothing is pruned', async () => {
     const run = await act({'database-url': 'postgresql://keeper@127.0.0.1:1/shop', 'keep-days': '7'})
     expect(outcomes(run)).toMatchObject({
