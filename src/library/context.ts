@@ -152,6 +152,12 @@ export async function factsOf(
   destinations: string[],
 ): Promise<{
   database?: {host: string; port: number; name: string} | undefined
+/** Whether a backup is of a database, at whichever of its hosts that was when it was taken. */
+export const isDatabaseOf =
+  ({hosts, database, user}: ConnectionDescription) =>
+  (one: Required<Whose>): boolean =>
+    one.name === (database || user) && hosts.some(({host, port}) => host === one.host && port === one.port)
+
   about?: string | undefined
   destinations: string[]
 }> {

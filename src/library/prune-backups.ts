@@ -7,6 +7,7 @@ import {shellWord} from '../support/shell.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {
   factsOf,
+  isDatabaseOf,
   openContext,
   openDatabase,
   openStores,
@@ -93,8 +94,8 @@ export async function prune(
 async function chosenOnes(options: PruneOptions, context: Context): Promise<Whose> {
   const {database, of} = options
   if (database !== undefined) {
-    const {database: name, host, port} = await openDatabase(context)
-    return {called: name, only: (one) => one.name === name && one.host === host && one.port === port}
+    const connection = await openDatabase(context)
+    return {called: connection.database, only: isDatabaseOf(connection)}
   }
   await refuseOthersRules(options, context)
   return of === undefined ? {} : {called: of, only: ({name}) => name === of}

@@ -1,11 +1,10 @@
 import {resolve} from 'node:path'
 import {silent} from '../engine/events.js'
 import type {KnownDatabase, Question} from '../engine/status/question.js'
-import type {ConnectionDescription} from '../postgres/connection.js'
 import {parseDestination} from '../storage/open-provider.js'
 import {DbbakError} from '../support/errors.js'
 import {loadConfigFile} from './config-file.js'
-import {openContext, openDatabase, type Context, type RunOptions} from './context.js'
+import {isDatabaseOf, openContext, openDatabase, type Context, type RunOptions} from './context.js'
 import {chosenDatabases, whoseBackups, type FleetChoice} from './fleet.js'
 import {policyOf} from './retention-options.js'
 import {namedConfig} from './settings.js'
@@ -50,7 +49,7 @@ export async function unitNames(options: UnitOptions, base: Context): Promise<Un
   const choice: FleetChoice = {env: base.env, cwd: base.cwd, config: options.config, all, shard}
   const chosen =
     (await chosenDatabases({...choice, databases, others: true})) ??
-    (isDatabaseSet(base) ? undefined : await allOfConfig(options, base))
+    (isDatabaseNamed(base) ? undefined : await allOfConfig(options, base))
   if (chosen === undefined) return {known: [], others: []}
   const whose = await Promise.all(chosen.map((name) => whoseBackups(name, choice)))
   const known = whose.flatMap(({database}) => database ?? []).filter((name) => !ignored.includes(name))
@@ -63,13 +62,9 @@ function ignoredIn({ignore = []}: UnitOptions, {settings}: Context): string[] {
   return [...ignore, ...(settings.ignore.value ?? [])]
 }
 
-/** One that cannot be read is set all the same. */
-function isDatabaseSet({settings}: Context): boolean {
-  try {
-    return settings.databaseUrl.source !== 'not set'
-  } catch {
-    return true
-  }
+/** A host, a port or a user alone is no word on a database. One that cannot be read is named all the same. */
+function isDatabaseNamed({settings: {databaseUrl}, env}: Context): boolean {
+  return Boolean(databaseUrl.fault ?? databaseUrl.value) || Boolean(env.PGDATABASE) || Boolean(env.PGSERVICE)
 }
 
 async function allOfConfig(options: UnitOptions, {env, cwd}: Context): Promise<string[] | undefined> {
@@ -97,11 +92,14 @@ export async function knownUnit(name: string, options: UnitOptions, base: Contex
 /** All databases at the destinations that are set, or those of some names. */
 export async function otherUnit(names: string[], options: UnitOptions, context: Context): Promise<Unit> {
   const given = options.from ?? []
-  const question = {...commonQuestion(options, context), names}
-  const connection = isDatabaseSet(context)
+  const question: Question = {...commonQuestion(options, context), names}
+  const isSet = context.settings.databaseUrl.source !== 'not set'
+  const connection = isSet
     ? await openDatabase({...context, events: silent}).catch(() => undefined)
     : undefined
   if (connection) question.commands!.isDatabase = isDatabaseOf(connection)
+  if (connection && names.length === 0 && given.length === 0 && isDatabaseNamed(context))
+    question.set = connection.database
   const destinations = given.length > 0 ? given : context.settings.destinations.value
   return {name: undefined, context, destinations: eachOnce(destinations, context.cwd), question}
 }
@@ -125,11 +123,6 @@ function policyIfAny(context: Context): Question['policy'] {
     throw error
   }
 }
-
-const isDatabaseOf =
-  ({hosts, database, user}: ConnectionDescription): KnownDatabase['isAt'] =>
-  (one) =>
-    one.name === (database || user) && hosts.some(({host, port}) => host === one.host && port === one.port)
 
 /** Those of its own that were given; where none of them was, all that were given. */
 function chosenOf(own: string[], given: string[], cwd: string): string[] {

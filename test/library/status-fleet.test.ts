@@ -82,6 +82,8 @@ test('without a database that is set, the config’s databases are told of, each
     ['backups', 'backups/logs', 'offsite'].map((folder) => join(cwd, folder)),
   )
   expect(() => parsePrometheus(prometheusText(result))).not.toThrow()
+  const ofHost = await look({env: {PGHOST: 'live-db', PGPORT: '5433', PGUSER: 'app'}})
+  expect(ofHost.databases).toHaveLength(4) // none of these names a database
   const all = await look({allDatabases: true, env: {DATABASE_URL: 'postgresql://app@elsewhere/x'}})
   expect(all.databases).toHaveLength(4)
 })
@@ -146,6 +148,25 @@ test('databases are chosen by their names in the config or their own, and left o
   expect(told(await look({env: {DATABASE_URL: 'postgresql://app@live-db/shop'}}))).toEqual([
     'error BACKUP_TOO_OLD other',
   ])
+})
+
+test('the database that is set has to have a backup, whatever others have', async () => {
+  await put('backups', 'blog', 'live-db', 0)
+  const env = {DATABASE_URL: 'postgresql://app@live-db/shop'}
+  const result = await look({env})
+  expect(told(result)).toEqual(['error NO_BACKUP shop'])
+  expect(result.healthy).toBe(false)
+  expect(result.findings[0]).toMatchObject({
+    message: 'There is no backup of shop, which is the database that is set, only of others.',
+    suggestion: 'Take one: dbbak backup',
+    otherwise: 'If it needs none, leave it out: dbbak status --ignore shop',
+  })
+  expect(told(await look({env, ignore: ['shop']}))).toEqual([])
+  expect(told(await look({env, from: ['./backups']}))).toEqual([]) // somebody else's, it may be
+  expect(told(await look({env: {PGHOST: 'live-db', PGUSER: 'app'}}))).toEqual([]) // says nothing of a database
+  expect(told(await look({env: {PGHOST: 'live-db', PGDATABASE: 'shop'}}))).toEqual(['error NO_BACKUP shop'])
+  await put('backups', 'shop', 'by-another-name', 0)
+  expect(told(await look({env}))).toEqual([])
 })
 
 test('the newest backup is to be where the database’s backups go, and nowhere else', async () => {

@@ -57,6 +57,7 @@ export function judge(states: DestinationState[], question: Question, now: Date)
     findings.push(...damageOf(place, question, commands))
     findings.push(...leftoverFindings(state.catalog, state.leftovers, state.destination, now))
   }
+  findings.push(...setFindings(places, question, commands))
   findings.push(...coverageFindings(places))
   databases.push(...nowhere(places, question))
   return {databases, findings: eachOnce(findings)}
@@ -154,6 +155,25 @@ function missingFindings(
       database,
       message: `There is no backup of ${database} at ${destination}.`,
     }))
+}
+
+/** That others have backups is no comfort to the database that is set. */
+function setFindings(places: Place[], {set, ignored = []}: Question, commands: Commands): StatusFinding[] {
+  const [first] = places
+  const filled = places.filter(({series}) => series.length > 0)
+  if (set === undefined || first === undefined || filled.length === 0 || isIgnoredName(set, ignored))
+    return []
+  if (filled.some(({series}) => series.some(({database}) => database.name === set))) return []
+  return [
+    {
+      code: 'NO_BACKUP',
+      severity: 'error',
+      database: set,
+      message: `There is no backup of ${set}, which is the database that is set, only of others.`,
+      suggestion: `Take one: ${commands.backup(undefined, first.state.destination)}`,
+      otherwise: `If it needs none, leave it out: dbbak status --ignore ${shellWord(set)}`,
+    },
+  ]
 }
 
 const has = (series: BackupSeries[], name: string): boolean => series.some((one) => one.name === name)

@@ -14,6 +14,8 @@ export interface Question {
   limits: StatusLimits
   /** Databases by their own names; empty for all that there are. Each of them should have backups. */
   names?: string[] | undefined
+  /** By its own name, where all are told of: it should have backups among them. */
+  set?: string | undefined
   /** One of the config file's databases instead: only its backups are meant, and it is called so. */
   known?: KnownDatabase | undefined
   /** Databases that are left out, each by its name, or by `NAME@HOST:PORT` or `NAME@SYSTEM-IDENTIFIER`. */
