@@ -137,8 +137,8 @@ export default class Backup extends FleetCommand {
       log(backupPlan(plan))
       return plan
     }
-    if (flags.prune) await (await import('../library/prune-backups.js')).checkRetention(options)
-    const result = await takeBackup(options)
+    const {checkRetention} = await import('../library/retention-options.js')
+    const result = await takeBackup(options, flags.prune ? () => checkRetention(options) : undefined)
     log(backupSummary(result))
     const verified = flags.verify ? await this.verifyNew(result, options, flags, log) : result
     return flags.prune ? this.pruneAfter(verified, options, log) : verified

@@ -87,7 +87,13 @@ export async function openContext(
     events: options.events ?? silent,
     signal: options.signal ?? new AbortController().signal,
     clock: options.clock ?? systemClock,
-    search: {env, pgBin: settings.pgBin.value},
+    search: {
+      env,
+      // Only who looks for the tools needs it: it may be a variable that is not set.
+      get pgBin() {
+        return settings.pgBin.value
+      },
+    },
     line: options.line ?? {},
     chosen: options.database,
     isOneOfSeveral: options.isOneOfSeveral,
@@ -146,24 +152,34 @@ export async function whoseAreMeant(
 
 const addressOf = ({database, host, port}: ConnectionDescription): Whose => ({name: database, host, port})
 
-/** What a notice and a hook say of an operation before it begins: whatever of it can be known by then. */
-export async function factsOf(
-  context: Context,
-  destinations: string[],
-): Promise<{
-  database?: {host: string; port: number; name: string} | undefined
 /** Whether a backup is of a database, at whichever of its hosts that was when it was taken. */
 export const isDatabaseOf =
   ({hosts, database, user}: ConnectionDescription) =>
   (one: Required<Whose>): boolean =>
     one.name === (database || user) && hosts.some(({host, port}) => host === one.host && port === one.port)
 
+/** What a notice and a hook say of an operation before it begins: whatever of it can be known by then. */
+export async function factsOf(
+  context: Context,
+  placesOf: () => string[],
+): Promise<{
+  database?: {host: string; port: number; name: string} | undefined
   about?: string | undefined
   destinations: string[]
 }> {
   const connection = await openDatabase({...context, events: silent}).catch(() => undefined)
   const database = connection && {host: connection.host, port: connection.port, name: connection.database}
-  return {database, about: database ? undefined : context.chosen, destinations}
+  return {database, about: database ? undefined : context.chosen, destinations: ifKnown(placesOf) ?? []}
+}
+
+/** What cannot be had stops the work once that is under way, so that somebody is told of it. */
+function ifKnown<T>(find: () => T): T | undefined {
+  try {
+    return find()
+  } catch (error) {
+    if (error instanceof DbbakError) return undefined
+    throw error
+  }
 }
 
 /** The test database, if one is set. */

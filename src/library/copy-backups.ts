@@ -79,7 +79,7 @@ export async function copyBackups(options: CopyOptions): Promise<CopyResult> {
     const choice = choiceOf(options, named?.name, context.clock.now())
     const places = await differentPlaces(from, options.to, context)
     const {notifications} = context.settings
-    const facts = {...(await factsOf(context, places)), failure: copyError, dryRun: options.dryRun}
+    const facts = {...(await factsOf(context, () => places)), failure: copyError, dryRun: options.dryRun}
     return withNotices('copy', {...context, notifications}, facts, () =>
       copyTo(places, from, choice, options, context),
     )

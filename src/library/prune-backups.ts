@@ -75,12 +75,12 @@ export async function prune(
     const whose = await findWhose(context)
     if (!options.force && !options.dryRun && !options.confirm) throw needsConfirmation()
     const from = typeof options.from === 'string' ? [options.from] : (options.from ?? [])
-    const places = from.length > 0 ? from : context.settings.destinations.value
+    const placesOf = () => (from.length > 0 ? from : context.settings.destinations.value)
     const {notifications} = context.settings
-    const about = {...(await factsOf(context, places)), scope: options.of && `of ${options.of}`}
+    const about = {...(await factsOf(context, placesOf)), scope: options.of && `of ${options.of}`}
     const facts = {...about, failure: pruneError, dryRun: options.dryRun}
     return withNotices('prune', {...context, notifications}, facts, async () => {
-      const opened = await openStores(context, places)
+      const opened = await openStores(context, placesOf())
       return usingStores(opened, () => {
         const stores = [...new Map(opened.map((store) => [store.describe(), store])).values()]
         const isNamed = from.length > 0

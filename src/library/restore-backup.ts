@@ -11,11 +11,13 @@ import {
 import {parseCriticalTable} from '../engine/restore/table-checks.js'
 import type {Whose} from '../engine/whose.js'
 import {longestTimeoutMs, parseDuration} from '../support/duration.js'
+import type {StorageProvider} from '../storage/provider.js'
 import {DbbakError} from '../support/errors.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {withHooks, type Beginning} from './hooks.js'
 import {withNotices} from './notices.js'
+import {placeOf} from './status-units.js'
 import {hidingOf} from './secrets.js'
 import {
   factsOf,
@@ -91,15 +93,22 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
   const {backup, latest = false, at} = options
   refuseSeveralWays('restore', {'--latest': latest, '--at': at !== undefined, NAME: backup !== undefined})
   const named = backup === undefined ? undefined : splitBackupName(backup)
-  const connection = await openDatabase(context)
-  const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
-  const safetyStore = await openStore(context, options.safetyTo ?? context.settings.backupDir.value)
-  const opened = [store, safetyStore]
+  const from = () => named?.from ?? sourceOf(context, options.from)
+  const opened: StorageProvider[] = []
+  const open = async (destination: string) => {
+    const store = await openStore(context, destination)
+    opened.push(store)
+    return store
+  }
   const {dbbakVersion: version} = await import('./version.js')
   const {notifications, hooks} = context.settings
   const hide = await hidingOf(context)
-  const facts = {...(await factsOf(context, [store.describe()])), dryRun: options.dryRun}
+  const about = await factsOf(context, () => [placeOf(from(), context.cwd)])
+  const facts = {...about, dryRun: options.dryRun}
   const restore = async (begin: Beginning) => {
+    const connection = await openDatabase(context)
+    const store = await open(from())
+    const safetyStore = await open(options.safetyTo ?? context.settings.backupDir.value)
     const catalog = await readCatalog(store, catalogCache(context, store))
     const {database: name, host, port} = connection
     const whose = {of: await whoseAreMeant(options), preferring: {name, host, port}}
@@ -108,11 +117,7 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
     if (latest) warnOfDamaged(catalog, entry, context)
     for (const caution of [...cautions, ...lacksOf(entry, catalog.backups)]) context.events.warning?.(caution)
     return restoreInEngine({store, entry}, request, {
-      async openStore(destination) {
-        const another = await openStore(context, destination)
-        opened.push(another)
-        return another
-      },
+      openStore: open,
       ...context,
       connection,
       safetyStore,
@@ -121,10 +126,8 @@ export async function restoreBackup(options: RestoreOptions = {}): Promise<Resto
       version,
     })
   }
-  return usingStores(opened, () =>
-    withNotices('restore', {...context, notifications}, facts, () =>
-      withHooks('restore', {...context, hooks, hide}, facts, restore),
-    ),
+  return withNotices('restore', {...context, notifications}, facts, () =>
+    usingStores(opened, () => withHooks('restore', {...context, hooks, hide}, facts, restore)),
   )
 }
 

@@ -108,21 +108,14 @@ export async function status(options: StatusOptions = {}): Promise<StatusResult>
   const names = await unitNames(options, base)
   const reports = await reportsOf(options, base)
   const {notifications} = base.settings
-  const facts = {...(await factsOf(base, placesToTell(options, base))), failure: statusError}
+  const {from = []} = options
+  // The same at every run, whatever cannot be had today: notices of one matter are told by it.
+  const placesOf = () => (from.length > 0 ? from : base.settings.destinations.value)
+  const facts = {...(await factsOf(base, placesOf)), failure: statusError}
   return withNotices('status', {...base, notifications}, facts, async () => {
     const result = await lookAt(names, options, base)
     return withReports(result, reports, options.drills)
   })
-}
-
-/** The same at every run, whatever cannot be had today: notices of one matter are told by it. */
-function placesToTell({from = []}: StatusOptions, {settings}: Context): string[] {
-  if (from.length > 0) return from
-  try {
-    return settings.destinations.value
-  } catch {
-    return []
-  }
 }
 
 /** What was found of one unit, and where it was looked for. */

@@ -51,14 +51,21 @@ export interface BackupOptions extends RunOptions {
 
 const defaultLockTimeout = '5min'
 
-/** Takes a backup to one or more destinations. */
-export async function takeBackup(options: BackupOptions = {}): Promise<BackupResult> {
+/**
+ * Takes a backup to one or more destinations.
+ * @param check refuses what could not go on after it; that it was refused is told like any failure
+ */
+export async function takeBackup(
+  options: BackupOptions = {},
+  check?: () => Promise<void>,
+): Promise<BackupResult> {
   const context = await contextOf(options)
   const {notifications, hooks, destinations} = context.settings
-  const facts = await factsOf(context, destinations.value)
+  const facts = await factsOf(context, () => destinations.value)
   const hide = await hidingOf(context)
   return withNotices('backup', {...context, notifications}, facts, () =>
     withHooks('backup', {...context, hooks, hide}, facts, async (begin) => {
+      await check?.()
       const {request, deps} = await open(options, context)
       return usingStores(deps.stores, async () => {
         await begin()

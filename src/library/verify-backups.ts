@@ -15,6 +15,7 @@ import {
 import type {StorageProvider} from '../storage/provider.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
 import {withNotices} from './notices.js'
+import {placeOf} from './status-units.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {
@@ -69,12 +70,13 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
     refuseSeveralWays('verify', {'--latest': latest, '--all': all, NAME: backup !== undefined})
     const named = backup === undefined ? undefined : splitBackupName(backup)
     const context = await openContext(options, {'test-database-url': options.testDatabaseUrl})
-    const store = await openStore(context, named?.from ?? sourceOf(context, options.from))
+    const from = () => named?.from ?? sourceOf(context, options.from)
     const {notifications} = context.settings
-    const about = await factsOf(context, [store.describe()])
+    const about = await factsOf(context, () => [placeOf(from(), context.cwd)])
     const facts = {...about, scope: scopeOf(options), failure: verificationError}
-    return usingStores([store], () =>
-      withNotices('verify', {...context, notifications}, facts, async () => {
+    return withNotices('verify', {...context, notifications}, facts, async () => {
+      const store = await openStore(context, from())
+      return usingStores([store], async () => {
         const catalog = await readCatalog(store, catalogCache(context, store))
         const whose = {of: await whoseAreMeant(options), preferring: await databaseThatIsSet(context)}
         const now = context.clock.now()
@@ -85,8 +87,8 @@ export async function verifyBackups(options: VerifyOptions = {}): Promise<Verify
         for (const caution of chosen.cautions ?? []) context.events.warning?.(caution)
         const results = await verifyChosen(chosen, context, options)
         return {destination: store.describe(), verdict: worst(results), results}
-      }),
-    )
+      })
+    })
   })
 }
 

@@ -158,11 +158,10 @@ const targetStates: Record<string, string> = {
 }
 
 function tellPruning(about: Reader, summary: Telling): void {
-  const destination = about.at('destination').text
-  summary.destinations = destination === undefined ? [] : [destination]
+  summary.destinations = about.at('from').list.flatMap((from) => from.text ?? [])
   summary.count('Kept', 'kept', about.at('kept').items?.length)
   summary.count('Removed', 'removed', about.at('removed').items?.length)
-  summary.count('Freed', 'freedBytes', about.at('freedBytes').number, formatBytes)
+  summary.count('Freed', 'freedBytes', about.at('bytesFreed').number, formatBytes)
   const leftovers = about.at('leftovers').items?.length
   if (leftovers !== 0) summary.count('Leftovers', 'leftovers', leftovers)
 }

@@ -3,6 +3,7 @@ import {mkdtemp, readdir, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import type {Events} from '../../src/engine/events.js'
+import type {PruneResult} from '../../src/engine/prune/prune-result.js'
 import {
   testNotifications,
   withNotices,
@@ -402,7 +403,10 @@ describe('what a result tells', () => {
   })
 
   test('a pruning, a copy, a drill and a health check', () => {
-    expect(facts('prune', {kept: [{}, {}], removed: [{}], leftovers: []})).toEqual(['Kept: 2', 'Removed: 1'])
+    const pruned: Partial<PruneResult> = {from: ['/a', 's3://b'], bytesFreed: 2_000_000, leftovers: []}
+    const [kept, removed] = [[{}, {}], [{}]]
+    expect(facts('prune', {...pruned, kept, removed})).toEqual(['Kept: 2', 'Removed: 1', 'Freed: 2.0 MB'])
+    expect(summaryOf('prune', pruned).destinations).toEqual(['/a', 's3://b'])
     const copies = [{status: 'copied'}, {status: 'skipped'}, {status: 'failed'}, {status: 'not-run'}]
     expect(facts('copy', {from: '/a', to: ['/b'], copies, bytes: 1000})).toEqual([
       'From: /a',
