@@ -3,7 +3,7 @@ import {mkdtemp, rm, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {manifestName, verificationName} from '../../src/engine/naming.js'
-import {pruneBackups, type PruneOptions} from '../../src/library/prune-backups.js'
+import {checkRetention, pruneBackups, type PruneOptions} from '../../src/library/prune-backups.js'
 import {LocalStorage} from '../../src/storage/local.js'
 import {DbbakError} from '../../src/support/errors.js'
 import {backupsAt, daysAgo, store, verify} from './prune-support.js'
@@ -105,5 +105,32 @@ databases:
     expect(await removed({database: 'eu'})).toEqual([150])
     expect(await removed({database: 'us'})).toEqual([61, 151])
     expect(await removed({keepDays: 2})).toEqual([60, 61, 150, 151])
+  })
+
+  test('a database that moved to another of its hosts is pruned there too', async () => {
+    await config(`databases: {shop: {url: 'postgresql://app@a.internal,b.internal/shop'}}`)
+    await keep(40, 'shop', 'a.internal')
+    await keep(1, 'shop', 'b.internal')
+    expect((await prune({dryRun: true, database: 'shop'})).removed).toHaveLength(1)
+  })
+
+  test('a backup is not begun whose pruning would heed the rules of others', async () => {
+    await config(`
+retentionDays: 30
+databases:
+  shop: {url: 'postgresql://app@db.internal/shop', retentionDays: 365}
+  blog: {url: '\${BLOG_URL}', retention: {yearly: 5}}
+  crm: {url: 'postgresql://app@db.internal/crm'}
+`)
+    const check = (name: string, database?: string) =>
+      checkRetention({env: {}, cwd, databaseUrl: `postgresql://app@127.0.0.1/${name}`, database})
+    await expect(check('shop')).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+      exitCode: 2,
+      suggestions: expect.arrayContaining(['If it is that one: dbbak backup --database shop --prune']),
+    })
+    await expect(check('blog')).rejects.toMatchObject({code: 'OPTION_INVALID'}) // nobody can tell whose it is
+    for (const name of ['crm', 'other']) await check(name)
+    await check('whatever', 'shop')
   })
 })
