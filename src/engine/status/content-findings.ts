@@ -67,8 +67,7 @@ function severityOf({direction, isGross, isSettled, isSmall}: Deviation): Status
   return direction === 'fell' && isGross ? 'error' : 'warning'
 }
 
-const sinceText = ({isSettled}: Deviation): string =>
-  isSettled ? ', as in several backups before it' : ''
+const sinceText = ({isSettled}: Deviation): string => (isSettled ? ', as in several backups before it' : '')
 
 function sampleOf(entry: CatalogEntry, measure: (manifest: Manifest) => number | null): Sample {
   return {value: measure(entry.manifest) ?? 0, atMs: snapshotMs(entry)}
