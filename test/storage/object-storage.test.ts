@@ -363,14 +363,40 @@ test('parts grow so that 5 TB fit into 10,000 and 800 GB into 1,000', () => {
   const capacity = (partsMax: number, expectedBytes?: number) => {
     let offset = 0
     for (let number = 1; number <= partsMax; number++)
-      offset += partBytes({number, offset}, expectedBytes, {...limits, partsMax})
+      offset += partBytes(number, expectedBytes, {...limits, partsMax})
     return offset
   }
   expect(capacity(10_000)).toBeGreaterThan(5e12)
   expect(capacity(1_000)).toBeGreaterThan(8e11)
   for (const expected of [0, 1, 1e9, 5e12]) expect(capacity(10_000, expected)).toBeGreaterThan(5e12)
-  expect(partBytes({number: 1, offset: 0}, 5e12, {...limits, partsMax: 10_000})).toBeLessThan(630 * mebibyte)
-  expect(partBytes({number: 1, offset: 0}, undefined, {...limits, partsMax: 10_000})).toBe(8 * mebibyte)
+  expect(partBytes(1, 5e12, {...limits, partsMax: 10_000})).toBeLessThan(630 * mebibyte)
+  expect(partBytes(1, undefined, {...limits, partsMax: 10_000})).toBe(8 * mebibyte)
+})
+
+test('where more comes than was expected, parts stay of one size as long as there are enough of them, and grow slowly then', () => {
+  const limits = {
+    partBytesMin: 5 * mebibyte,
+    partBytesMax: 5 * 1024 ** 3,
+    partsMax: 10_000,
+    sequential: false,
+  }
+  const sizes = (bytes: number, expectedBytes: number) => {
+    const found: number[] = []
+    for (let offset = 0; offset < bytes; offset += found.at(-1)!)
+      found.push(partBytes(found.length + 1, expectedBytes, limits))
+    return found
+  }
+  expect(new Set(sizes(60e9, 7e9))).toEqual(new Set([8 * mebibyte]))
+  const [first = 0, ...others] = sizes(120e9, 80e9)
+  expect(Math.max(...others)).toBeLessThanOrEqual(32 * first)
+})
+
+test('the parts of an object that is larger than was expected are of one size, for stores that want that', async () => {
+  const client = new MemoryClient({partsMax: 10})
+  const store = new ObjectStorage(client, {prefix: '', retryForMs: 1000})
+  await store.put('large', inChunks(randomBytes(60 * mebibyte), mebibyte), {expectedBytes: 40 * mebibyte})
+  const sizes = client.parts.sort((one, other) => one.number - other.number).map(({bytes}) => bytes)
+  expect(sizes).toEqual([...Array<number>(7).fill(8 * mebibyte), 4 * mebibyte])
 })
 
 test('several uploads at a time hold no more in flight than one, and a part too large for that goes alone', async () => {

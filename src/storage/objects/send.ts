@@ -102,11 +102,7 @@ class Sender {
   }
 
   private partBytes(): number {
-    return partBytes(
-      {number: this.number, offset: this.offset},
-      this.request.expectedBytes,
-      this.request.client.limits,
-    )
+    return partBytes(this.number, this.request.expectedBytes, this.request.client.limits)
   }
 
   private append(piece: Buffer): void {
