@@ -1,9 +1,11 @@
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
 import {randomBytes} from 'node:crypto'
+import {Readable} from 'node:stream'
 import {buffer} from 'node:stream/consumers'
 import {crc32c, crcText} from '../../src/storage/gcs/crc32c.js'
 import {openGcsClient} from '../../src/storage/gcs/gcs-client.js'
 import type {ObjectClient, Upload} from '../../src/storage/objects/object-client.js'
+import {ObjectStorage} from '../../src/storage/objects/object-storage.js'
 import type {GcsOptions} from '../../src/storage/objects/store-options.js'
 import {startGcsServer, startGcsServerProcess, type GcsServer} from '../support/gcs-server/index.js'
 
@@ -448,5 +450,29 @@ describe('connections', () => {
       await there.close()
       await own.stop()
     }
+  })
+})
+
+describe('an upload that was cut off on another machine', () => {
+  test('does not hold its name: nobody can tell that it has ended', async () => {
+    const options = {prefix: 'shop', retryForMs: 1000}
+    const store = new ObjectStorage(client, options)
+    const stop = new AbortController()
+    const cutOff = new Readable({read() {}})
+    const put = store.put('large', cutOff, {signal: stop.signal})
+    for (let piece = 0; piece < 40; piece++) cutOff.push(Buffer.alloc(1024 * 1024))
+    const claims = () => client.list('shop/.dbbak-work/', undefined, signal)
+    let [claim] = (await claims()).objects
+    while (!claim) [claim] = (await claims()).objects
+    const held = JSON.parse((await read(claim.name)).toString()) as {owner: object}
+    stop.abort(new Error('cut off'))
+    await expect(put).rejects.toThrow('cut off')
+    const elsewhere = JSON.stringify({...held, owner: {...held.owner, host: 'elsewhere'}})
+    await client.put(claim.name, Buffer.from(elsewhere), create, signal)
+
+    const bytes = randomBytes(20 * 1024 * 1024)
+    await store.put('large', Readable.from([bytes]))
+    expect((await buffer(await store.get('large'))).equals(bytes)).toBe(true)
+    expect((await claims()).objects).toMatchObject([{name: claim.name}])
   })
 })

@@ -1,4 +1,4 @@
-import {expect, test} from '@jest/globals'
+import {expect, jest, test} from '@jest/globals'
 import {randomBytes} from 'node:crypto'
 import {PassThrough, Readable, Writable} from 'node:stream'
 import {buffer, text} from 'node:stream/consumers'
@@ -193,8 +193,23 @@ test('a claim of a machine that cannot be asked counts as running for a day; a n
   expect(await store.sweep()).toEqual([])
   await expect(store.put('large', inChunks(randomBytes(9 * mebibyte), mebibyte))).rejects.toMatchObject({
     code: 'OBJECT_EXISTS',
+    message: expect.stringMatching(/^Another upload of large to \S+ is under way, or was cut off/),
   })
   expect(client.unfinishedUploads()).toBe(1)
+})
+
+test('a claim of a machine that cannot be asked, whose upload the store has dropped, is gone after a day', async () => {
+  const {store, client} = opened()
+  await claimOf(client, {host: 'elsewhere'})
+  expect(await store.sweep()).toEqual([])
+  const now = jest.spyOn(Date, 'now').mockReturnValue(Date.now() + 25 * 3_600_000)
+  try {
+    expect(await leftovers(store)).toEqual(['large'])
+    await store.put('large', inChunks(randomBytes(9 * mebibyte), mebibyte))
+  } finally {
+    now.mockRestore()
+  }
+  expect(client.names()).toEqual(['team/shop/large'])
 })
 
 test.each([

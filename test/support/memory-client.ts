@@ -26,6 +26,8 @@ export interface MemoryClientOptions {
   unordered?: boolean
   /** Parts must come one after the other. */
   sequential?: boolean
+  /** As Google's. */
+  uploadsArePrivate?: boolean
   /** Completes an upload without looking at its condition, as Ceph 16 does. */
   ignoresConditions?: boolean
   pageSize?: number
@@ -46,6 +48,7 @@ export interface MemoryClientOptions {
 export class MemoryClient implements ObjectClient {
   readonly place = 'memory://bucket'
   readonly putBytesMax = 64 * 1024 * 1024
+  readonly uploadsArePrivate: boolean
   readonly limits
   readonly listsInOrder: boolean
   readonly requests: string[] = []
@@ -60,6 +63,7 @@ export class MemoryClient implements ObjectClient {
     const {sequential = false, partsMax = 10_000} = options
     this.limits = {partBytesMin: 5 * 1024 * 1024, partBytesMax: 5 * 1024 ** 3, partsMax, sequential}
     this.listsInOrder = !options.unordered
+    this.uploadsArePrivate = options.uploadsArePrivate === true
   }
 
   head(name: string, signal: AbortSignal) {

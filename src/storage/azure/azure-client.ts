@@ -61,6 +61,8 @@ class AzureClient implements ObjectClient {
     sequential: false,
   }
   readonly putBytesMax = 64 * mebibyte
+  /** All uploads of a name share its uncommitted blocks. */
+  readonly uploadsArePrivate = false
   /** By UTF-16 units, and by folders where the account has a hierarchical namespace. */
   readonly listsInOrder = false
   private readonly names: NameCheck

@@ -37,6 +37,7 @@ class GcsClient implements ObjectClient {
     sequential: true,
   }
   readonly putBytesMax = 16 * mebibyte
+  readonly uploadsArePrivate = true
   readonly listsInOrder = true
   private readonly http: GcsHttp
 

@@ -49,9 +49,9 @@ export class Claims {
 
   /**
    * Claims a name for an upload in parts.
-   * @param exclusive for a name that is written once
+   * @param exclusive for a name that is written once, where the store does not see to that itself
    * @returns what ends the claim; best effort, since a claim that is left does no harm
-   * @throws StoreError `exists` while somebody else holds it
+   * @throws StoreError `held` while somebody else holds it
    */
   async take(target: string, exclusive: boolean, signal: AbortSignal): Promise<() => Promise<void>> {
     const name = this.nameFor(target, exclusive)
@@ -60,7 +60,7 @@ export class Claims {
       if (!(await this.write(name, {target, token}, signal))) {
         await this.endIfAbandoned(name, signal)
         if (!(await this.write(name, {target, token}, signal)))
-          throw new StoreError('exists', 'another upload of this name is under way')
+          throw new StoreError('held', 'another upload of this name is under way')
       }
       return () => this.end(name)
     } catch (error) {
@@ -151,7 +151,7 @@ export class Claims {
     return {
       name: object.name,
       target: held.target,
-      isRunning: isRunning(held.owner, object.modifiedAt, upload),
+      isRunning: isRunning(held.owner, object.modifiedAt, upload, client),
       size: upload?.size ?? 0,
       activeAt: latest(object.modifiedAt, upload?.activeAt),
       etag: object.etag,
@@ -173,11 +173,17 @@ export class Claims {
   }
 }
 
-function isRunning(owner: WorkOwner, claimedAt: Date, upload: UnfinishedUpload | undefined): boolean {
+function isRunning(
+  owner: WorkOwner,
+  claimedAt: Date,
+  upload: UnfinishedUpload | undefined,
+  {uploadsArePrivate}: ObjectClient,
+): boolean {
   const state = stateOf(owner)
   if (state !== 'unknown') return state === 'running'
   const idleMs = Date.now() - latest(claimedAt, upload?.activeAt).getTime()
-  return idleMs < (upload?.activeAt ? abandonedMs : abandonedUnseenMs)
+  const isUnseen = upload ? !upload.activeAt : uploadsArePrivate
+  return idleMs < (isUnseen ? abandonedUnseenMs : abandonedMs)
 }
 
 const latest = (one: Date, other: Date | undefined): Date => (other && other > one ? other : one)

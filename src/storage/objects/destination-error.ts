@@ -62,6 +62,14 @@ const meanings: Record<StoreTrouble, Explain> = {
     sentence: `${key ?? 'The object'} exists already at ${place}, and is never overwritten.`,
     suggestions: [`dbbak list --from ${shellWord(place)}`],
   }),
+  held: ({place, key}) => ({
+    code: 'OBJECT_EXISTS',
+    sentence: `Another upload of ${key ?? 'the object'} to ${place} is under way, or was cut off on a machine that cannot be asked from here: then its name is free a day after it stopped.`,
+    suggestions: [
+      'Wait until the other one has ended.',
+      'If it was cut off, run the command on the machine on which that happened: there its rest is removed at once.',
+    ],
+  }),
   changed: ({place, key}) => ({
     code: 'DESTINATION_FAILED',
     sentence: `${key ?? 'The object'} at ${place} was replaced while it was being read.`,

@@ -102,6 +102,11 @@ export interface ObjectClient {
   readonly limits: UploadLimits
   /** Bytes that `put` may send in one request. */
   readonly putBytesMax: number
+  /**
+   * Whether an upload in parts is known to who began it alone, and its completion always looks at the condition: then
+   * nobody has to hold a name for it, and one that was cut off stands in nobody's way, but `unfinished` tells of none.
+   */
+  readonly uploadsArePrivate: boolean
   /** Whether `list` gives names in ascending order of their UTF-8 bytes. */
   readonly listsInOrder: boolean
 

@@ -73,7 +73,7 @@ export class ObjectStorage implements StorageProvider {
 
   /** Whoever held the claim before may have stored the object in the meantime. */
   private async claim(name: string, ifAbsent: boolean, signal: AbortSignal): Promise<() => Promise<void>> {
-    const release = await this.claims.take(name, ifAbsent, signal)
+    const release = await this.claims.take(name, ifAbsent && !this.client.uploadsArePrivate, signal)
     try {
       if (ifAbsent) await this.refuseTaken(name, signal)
       return release

@@ -6,6 +6,8 @@ export type StoreTrouble =
   | 'missing-bucket'
   /** The name is taken, and the object was to be a new one. */
   | 'exists'
+  /** Somebody else is uploading an object of that name, as far as can be told. */
+  | 'held'
   /** The object is another one than the request was for. */
   | 'changed'
   /** The upload is not known (any more). */

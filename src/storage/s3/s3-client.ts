@@ -26,6 +26,8 @@ class S3ObjectClient implements ObjectClient {
   readonly place: string
   readonly limits
   readonly putBytesMax = 5 * gibibyte
+  /** Ceph 16 does not, nor do stores that know no conditions. */
+  readonly uploadsArePrivate = false
   readonly listsInOrder: boolean
   private readonly conditions: Conditions = {areKnown: true}
 
