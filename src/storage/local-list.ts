@@ -65,10 +65,13 @@ function entryOf(entry: Dirent, folder: string): Entry[] {
   return entry.isFile() ? [{key, isFolder: false}] : []
 }
 
-/** A root that was never made, a folder that vanished meanwhile, the file system's own folder for found pieces. */
+/** What systems keep at the top of a disk, closed to its users; in none of these is anything put by us. */
+const ofTheSystem = /^(lost\+found|system volume information|\$recycle\.bin|\.[^/]+)\/$/i
+
+/** A root that was never made, a folder that vanished meanwhile, the system's own folders at the top of a disk. */
 function mayBeUnreadable(error: unknown, folder: string): boolean {
   const {code} = error as NodeJS.ErrnoException
-  if (folder === 'lost+found/' && code === 'EACCES') return true
+  if (ofTheSystem.test(folder) && (code === 'EACCES' || code === 'EPERM')) return true
   return folder === '' ? code === 'ENOENT' : isMissing(error)
 }
 

@@ -2,11 +2,13 @@ import {afterEach, beforeEach, describe, expect, test} from '@jest/globals'
 import {spawnSync} from 'node:child_process'
 import {existsSync} from 'node:fs'
 import {
+  chmod,
   lstat,
   mkdir,
   mkdtemp,
   readdir,
   readFile,
+  rename,
   rm,
   stat,
   symlink,
@@ -36,6 +38,16 @@ afterEach(async () => {
 })
 
 const put = (key: string, content: string, options = {}) => store.put(key, Readable.from([content]), options)
+/** Root may read everything. */
+async function asUser<T>(work: () => Promise<T>): Promise<T> {
+  if (process.getuid?.() !== 0) return work()
+  process.seteuid?.(65534)
+  try {
+    return await work()
+  } finally {
+    process.seteuid?.(0)
+  }
+}
 const modeOf = async (path: string) => (await stat(path)).mode & 0o777
 
 describe('the folder of a local destination', () => {
@@ -49,6 +61,19 @@ describe('the folder of a local destination', () => {
     expect(await store.freeBytes()).toBeGreaterThan(0)
     expect(existsSync(root)).toBe(false)
   })
+
+  test.each(['.Trashes', '.Spotlight-V100', 'System Volume Information', 'lost+found'])(
+    'may be the top of a disk, where %s is closed to its users',
+    async (name) => {
+      await put('shop.dump', 'x')
+      const closed = join(root, name)
+      await mkdir(closed, {mode: 0o000})
+      await Promise.all([chmod(parent, 0o755), chmod(root, 0o755)])
+      expect(await asUser(() => keys(store))).toEqual(['shop.dump'])
+      await rename(closed, join(root, 'shop.dir'))
+      await expect(asUser(() => keys(store))).rejects.toMatchObject({code: 'DESTINATION_FAILED'})
+    },
+  )
 
   test('holds files that stock tools find under the key as their path', async () => {
     await put('shop.dir/toc.dat', 'table of contents')
