@@ -12,6 +12,7 @@ import {
 import {checkPromises} from '../../src/engine/doctor/check-promises.js'
 import type {DoctorCheck} from '../../src/engine/doctor/diagnosis.js'
 import {silent} from '../../src/engine/events.js'
+import {openAzureClient} from '../../src/storage/azure/azure-client.js'
 import {LocalStorage} from '../../src/storage/local.js'
 import {ObjectStorage} from '../../src/storage/objects/object-storage.js'
 import type {
@@ -22,8 +23,10 @@ import type {
   StorageProvider,
 } from '../../src/storage/provider.js'
 import {DbbakError, type ErrorCode} from '../../src/support/errors.js'
+import {missingAzureServer, startAzureServer} from '../support/azure-server.js'
 import {MemoryClient} from '../support/memory-client.js'
 import {MemoryStorage} from '../support/memory-storage.js'
+import {needs} from '../support/needs.js'
 
 const never = new AbortController().signal
 const quiet = {events: silent, signal: never}
@@ -585,6 +588,24 @@ describe('a local folder that is not there', () => {
       expect(await checkFolderToCome(parent)).toBeUndefined()
     } finally {
       await rm(parent, {recursive: true})
+    }
+  })
+})
+
+needs('azure', missingAzureServer())('a container whose archives go to the archive tier', () => {
+  test('keeps every promise: only archives have to be brought back before they are read', async () => {
+    const server = await startAzureServer()
+    try {
+      const options = {connectionString: server.connectionString, tier: 'Archive'} as const
+      const request = {retryForMs: 10_000, stallMs: 10_000, env: {}}
+      const client = await openAzureClient(await server.makeContainer(), options, request)
+      const store = new ObjectStorage(client, {prefix: 'shop', retryForMs: request.retryForMs})
+      expect(unkept(await checkDestination(store))).toEqual([])
+      expect(unkept(await tryDestination(store, quiet))).toEqual([])
+      expect(await keysOf(store)).toEqual([])
+      await store.close()
+    } finally {
+      await server.stop()
     }
   })
 })

@@ -29,7 +29,7 @@ export async function checkPromises(store: StorageProvider, deps: TrialDeps): Pr
 
 async function tryAll(trial: Trial): Promise<DoctorCheck[]> {
   try {
-    await trial.put('first', Buffer.from('x'))
+    await trial.put('first', Buffer.from('x'), {readOften: false}) // as an archive is kept
   } catch (error) {
     trial.signal.throwIfAborted()
     return [problem('destination', error)]

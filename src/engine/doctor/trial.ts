@@ -43,7 +43,8 @@ export class Trial {
     const key = this.key(name)
     this.made.add(key) // also where the put fails: it may have left something all the same
     const signal = options.signal ? AbortSignal.any([this.signal, options.signal]) : this.signal
-    return this.store.put(key, body, {...options, signal})
+    // Not into an archive (GLACIER), from which nothing is read at once.
+    return this.store.put(key, body, {readOften: true, ...options, signal})
   }
 
   async read(name: string, range: Pick<GetOptions, 'start' | 'end'> = {}): Promise<Buffer> {
