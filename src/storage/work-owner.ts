@@ -1,6 +1,6 @@
 import {createHash, randomBytes} from 'node:crypto'
-import {readFileSync, readlinkSync} from 'node:fs'
-import {hostname} from 'node:os'
+import {readFileSync, readlinkSync, statSync} from 'node:fs'
+import {homedir, hostname} from 'node:os'
 
 /** What lies in the work folder: a put's unfinished object, or a folder for files that are prepared. */
 export type WorkKind = 'put' | 'folder'
@@ -60,12 +60,22 @@ export function thisProcess(): WorkOwner {
 }
 
 function placeText(): string {
-  if (process.platform !== 'linux') return process.platform
   try {
+    if (process.platform !== 'linux') return machineText(homedir())
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8') + readlinkSync('/proc/self/ns/pid')
   } catch {
-    return process.platform
+    // Nothing tells this machine from others of its name: then no process can tell of another whether it runs.
+    return `${process.platform} ${process.pid} ${performance.timeOrigin}`
   }
+}
+
+/**
+ * Many machines bear the name that they came with (MacBook-Pro.local), and share a destination: when this user's home
+ * folder was made tells them apart.
+ */
+export function machineText(home: string): string {
+  const {ino, birthtimeNs} = statSync(home, {bigint: true})
+  return `${process.platform} ${ino} ${birthtimeNs}`
 }
 
 /** Start time in clock ticks since boot; a dead process that nobody has waited for yet has none. */

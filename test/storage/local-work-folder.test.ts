@@ -8,7 +8,7 @@ import {join} from 'node:path'
 import {Readable} from 'node:stream'
 import {text} from 'node:stream/consumers'
 import {LocalStorage} from '../../src/storage/local.js'
-import {claimName, ownerOf, stateOf, workName} from '../../src/storage/work-owner.js'
+import {claimName, machineText, ownerOf, stateOf, workName} from '../../src/storage/work-owner.js'
 import {compiled} from '../support/compiled.js'
 import {until} from '../support/processes.js'
 import {keys, leftovers} from './contract-support.js'
@@ -158,6 +158,15 @@ describe('whose a work file is, is told by its name', () => {
     expect(stateOf({...own, host: 'elsewhere', pid: 999_999_999})).toBe('unknown')
     expect(stateOf({...own, place: '00000000', pid: 999_999_999})).toBe('unknown')
     expect(stateOf(undefined)).toBe('unknown')
+  })
+
+  test('machines of one name are told apart where the system has no number for them', async () => {
+    const [home, other] = [join(root, 'home'), join(root, 'other')]
+    await mkdir(home)
+    await mkdir(other)
+    await mkdir(join(home, 'more'))
+    expect(machineText(home)).toBe(machineText(home))
+    expect(machineText(home)).not.toBe(machineText(other))
   })
 
   const testOnLinux = process.platform === 'linux' ? test : test.skip
