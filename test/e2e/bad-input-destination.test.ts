@@ -211,12 +211,19 @@ describe('several destinations', () => {
     }
   })
 
-  test('that are one and the same: the second is refused, the first has its backup', async () => {
-    const document = await dbbakJson(['backup', '--to', to, '--to', `${cwd}/./backups`], settings('tiny'), 8)
-    expect(document.error.exitCode).toBe(8)
-    expect((await dbbakJson(['list'], settings())).backups).toHaveLength(1)
-    expect((await dbbakJson(['verify', '--latest', '--level', 'archive'], settings())).verdict).toBe('passed')
-  })
+  test.each(formats)(
+    'that are one and the same: the second is refused, the first has its backup (%s)',
+    async (format) => {
+      const twice = ['--to', to, '--to', `${cwd}/./backups`]
+      const document = await dbbakJson(['backup', '--format', format, ...twice], settings('tiny'), 8)
+      expect(document.error.exitCode).toBe(8)
+      expect(document.destinations.map(({status}: {status: string}) => status)).toEqual(['stored', 'failed'])
+      expect((await dbbakJson(['list'], settings())).backups).toHaveLength(1)
+      expect((await dbbakJson(['verify', '--latest', '--level', 'archive'], settings())).verdict).toBe(
+        'passed',
+      )
+    },
+  )
 })
 
 test('backups that run at the same time into one destination all complete', async () => {

@@ -88,7 +88,7 @@ export function takeBackup(request: BackupRequest, deps: BackupDeps): Promise<Ba
       claimed: deps.claimed,
     })
     try {
-      const branches = deps.stores.map((store): Branch => ({store, stored: []}))
+      const branches = branchesOf(deps.stores)
       const manifest = await writeBackup({
         request,
         deps: {...deps, signal},
@@ -101,6 +101,22 @@ export function takeBackup(request: BackupRequest, deps: BackupDeps): Promise<Ba
     } finally {
       await snapshot.release()
     }
+  })
+}
+
+/** A place that is named twice is refused the second time: the two would take each other's names, each of other files. */
+function branchesOf(stores: StorageProvider[]): Branch[] {
+  const places = new Set<string>()
+  return stores.map((store) => {
+    const place = store.describe()
+    if (!places.has(place)) {
+      places.add(place)
+      return {store, stored: []}
+    }
+    const error = new DbbakError('DESTINATION_INVALID', `The destination ${place} was named twice.`, {
+      suggestions: ['Name each destination once: dbbak backup --to DEST --to ANOTHER'],
+    })
+    return {store, stored: [], error}
   })
 }
 
