@@ -14,6 +14,22 @@ export interface Branch {
   error?: DbbakError
 }
 
+/** A place that is named twice is refused the second time: the two would take each other's names, each of other files. */
+export function branchesTo(stores: StorageProvider[]): Branch[] {
+  const places = new Set<string>()
+  return stores.map((store) => {
+    const place = store.describe()
+    if (!places.has(place)) {
+      places.add(place)
+      return {store, stored: []}
+    }
+    const error = new DbbakError('DESTINATION_INVALID', `The destination ${place} was named twice.`, {
+      suggestions: ['Name each destination once: dbbak backup --to DEST --to ANOTHER'],
+    })
+    return {store, stored: [], error}
+  })
+}
+
 export const alive = (branches: Branch[]): Branch[] => branches.filter(({error}) => !error)
 
 export interface StreamOptions {

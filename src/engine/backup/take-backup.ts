@@ -24,7 +24,7 @@ import {together, type Together} from '../together.js'
 import {writeDirectory, writeStream, type WrittenArchive} from './archive-writers.js'
 import {chooseCompression, type ChosenCompression} from './choose-compression.js'
 import {explainDumpFailure} from './dump-errors.js'
-import {discardStored, everywhere, putEverywhere, type Branch} from './fan-out.js'
+import {branchesTo, discardStored, everywhere, putEverywhere, type Branch} from './fan-out.js'
 import {checkLockTable} from './lock-check.js'
 import {holdSnapshot, type HeldSnapshot} from './snapshot.js'
 
@@ -88,7 +88,7 @@ export function takeBackup(request: BackupRequest, deps: BackupDeps): Promise<Ba
       claimed: deps.claimed,
     })
     try {
-      const branches = branchesOf(deps.stores)
+      const branches = branchesTo(deps.stores)
       const manifest = await writeBackup({
         request,
         deps: {...deps, signal},
@@ -101,22 +101,6 @@ export function takeBackup(request: BackupRequest, deps: BackupDeps): Promise<Ba
     } finally {
       await snapshot.release()
     }
-  })
-}
-
-/** A place that is named twice is refused the second time: the two would take each other's names, each of other files. */
-function branchesOf(stores: StorageProvider[]): Branch[] {
-  const places = new Set<string>()
-  return stores.map((store) => {
-    const place = store.describe()
-    if (!places.has(place)) {
-      places.add(place)
-      return {store, stored: []}
-    }
-    const error = new DbbakError('DESTINATION_INVALID', `The destination ${place} was named twice.`, {
-      suggestions: ['Name each destination once: dbbak backup --to DEST --to ANOTHER'],
-    })
-    return {store, stored: [], error}
   })
 }
 
