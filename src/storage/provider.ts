@@ -114,6 +114,8 @@ export interface StorageProvider {
   protection?(): Promise<Protection>
   /** Whether there is such a place at all, where the first put would make it. */
   isThere?(): Promise<boolean>
+  /** Bytes that have gone to and from it until now, of all puts and gets together: whether anything goes on, however slowly. */
+  bytesMoved?(): number
   /** Bytes that can still be stored, where the destination can know it. */
   freeBytes?(): Promise<number | undefined>
 }

@@ -53,6 +53,20 @@ test('one that never says that it is done is left out too', async () => {
   expect(branches.map(({error}) => error?.code)).toEqual([undefined, 'DESTINATION_STALLED'])
 })
 
+test('one over whose line something moves is waited for, until nothing does', async () => {
+  class SlowStorage extends StuckStorage {
+    private readonly begin = performance.now()
+    /** Something moves for a second. */
+    bytesMoved = () => Math.min(1000, performance.now() - this.begin)
+  }
+  const slow = new SlowStorage('slow')
+  const begin = performance.now()
+  const branches = branchesOf(new MemoryStorage('good'), slow)
+  await storeEverywhere(branches, 'x', Readable.from([Buffer.from('short')]), options({stalledAfterMs: 200}))
+  expect(performance.now() - begin).toBeGreaterThan(1000)
+  expect(branches.map(({error}) => error?.code)).toEqual([undefined, 'DESTINATION_STALLED'])
+})
+
 test('one that fails amid the stream does not spoil what the others get', async () => {
   const [good, full] = [new MemoryStorage('good'), new FullStorage('full')]
   const branches = branchesOf(full, good)

@@ -64,6 +64,33 @@ async function disturb(
 }
 
 for (const {name, need, missing, open} of clouds) {
+  needs(need, missing())(`${name}, over a slow line`, () => {
+    test('a backup takes long; only where nothing moves any more it is left out', async () => {
+      const {folder, base} = runs
+      const cloud = await open()
+      const {proxy, env} = await cloud.proxied()
+      try {
+        const to = cloud.newDestination()
+        // A destination counts as stalled after twice this time. What is in flight takes longer than that; what the
+        // kernel holds of it, some 4 MB of which nobody sees whether they move, does not.
+        const settings = {...base(), ...env, DBBAK_RETRY_FOR: '4s', DBBAK_STALL_TIMEOUT: '1min'}
+        proxy.slowAll({requestBytesPerSecond: 1_000_000})
+        const {destinations} = await takeBackup({env: settings, cwd: folder, to: [to]})
+        expect(destinations).toMatchObject([{status: 'stored'}])
+        await expectBackups(to, 1, {env: {...settings, ...cloud.env}, cwd: folder})
+
+        setTimeout(() => proxy.stallAll(), 3000)
+        const stalled = takeBackup({env: settings, cwd: folder, to: [cloud.newDestination()]})
+        await expect(stalled).rejects.toMatchObject({code: 'DESTINATION_STALLED', exitCode: 8})
+      } finally {
+        await proxy.close()
+        await cloud.stop()
+      }
+    }, 200_000)
+  })
+}
+
+for (const {name, need, missing, open} of clouds) {
   needs(need, missing())(`${name}, when it does not answer`, () => {
     test('a verification could not run, which is not a failure of the backup, and its former result stays', async () => {
       const {folder, base} = runs

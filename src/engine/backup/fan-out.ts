@@ -178,20 +178,34 @@ class RunningPut {
     if (!this.branch.error) await this.unlessStalled(this.stored)
   }
 
-  /** Leaves the destination out once it has done nothing for too long; what it is doing is told to stop. */
+  /**
+   * Leaves the destination out once it has done nothing for too long; what it is doing is told to stop. Over a slow line
+   * what is in flight takes long: as long as bytes go, it is not at a stand.
+   */
   private async unlessStalled(work: Promise<unknown>): Promise<void> {
     const {stalledAfterMs} = this.options
-    let timer: NodeJS.Timeout | undefined
-    const stalled = new Promise<'stalled'>((resolve) => {
-      timer = setTimeout(resolve, stalledAfterMs, 'stalled')
-    })
-    const outcome = await Promise.race([work, stalled]).finally(() => clearTimeout(timer))
-    if (outcome !== 'stalled' || this.branch.error) return
+    const {store} = this.branch
+    let moved: number | undefined
+    let isStalled: boolean
+    do {
+      moved = store.bytesMoved?.()
+      isStalled = await isLongerThan(stalledAfterMs, work)
+    } while (isStalled && store.bytesMoved?.() !== moved)
+    if (!isStalled || this.branch.error) return
     const error = stalledError(this.branch.store, stalledAfterMs)
     failed(this.branch, error)
     this.stop.abort(error)
     this.body.destroy()
   }
+}
+
+/** Whether a work takes longer; it goes on then. */
+async function isLongerThan(milliseconds: number, work: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(resolve, milliseconds, 'late')
+  })
+  return (await Promise.race([work, late]).finally(() => clearTimeout(timer))) === 'late'
 }
 
 function stalledError(store: StorageProvider, afterMs: number): DbbakError {

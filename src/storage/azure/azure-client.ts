@@ -233,6 +233,10 @@ class AzureClient implements ObjectClient {
     return explainAzure(error)
   }
 
+  bytesMoved(): number {
+    return this.options.agents.bytesMoved()
+  }
+
   // eslint-disable-next-line @typescript-eslint/require-await
   async close(): Promise<void> {
     this.options.agents.destroy()

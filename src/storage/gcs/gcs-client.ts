@@ -173,6 +173,10 @@ class GcsClient implements ObjectClient {
     return explainError(error)
   }
 
+  bytesMoved(): number {
+    return this.http.bytesMoved()
+  }
+
   close(): Promise<void> {
     this.http.close()
     return Promise.resolve()

@@ -64,6 +64,10 @@ export class GcsHttp {
     })
   }
 
+  bytesMoved(): number {
+    return this.agents.bytesMoved()
+  }
+
   close(): void {
     this.agents.destroy()
   }

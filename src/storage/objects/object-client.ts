@@ -141,5 +141,7 @@ export interface ObjectClient {
   discardUnfinished(name: string, signal: AbortSignal): Promise<void>
   /** What a thrown thing means, e.g. when a body that `get` gave fails. */
   explain(error: unknown): StoreError
+  /** Bytes that have gone to and from the store until now, where that is known: whether anything goes on. */
+  bytesMoved?(): number
   close(): Promise<void>
 }

@@ -184,6 +184,10 @@ export class ObjectStorage implements StorageProvider {
     return {keepsVersions, warnings, lockOf: (key) => this.explained(key, () => ask(key))}
   }
 
+  bytesMoved(): number {
+    return this.client.bytesMoved?.() ?? 0
+  }
+
   async close(): Promise<void> {
     this.closing.abort(new Error('The destination was closed.'))
     await this.client.close()

@@ -91,6 +91,10 @@ class S3ObjectClient implements ObjectClient {
     return this.s3.errors.explain(error)
   }
 
+  bytesMoved(): number {
+    return this.s3.bytesMoved()
+  }
+
   // eslint-disable-next-line @typescript-eslint/require-await
   async close(): Promise<void> {
     this.s3.close()

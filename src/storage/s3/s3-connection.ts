@@ -16,6 +16,7 @@ export interface S3Bucket {
     signal: AbortSignal,
     send: (options: {abortSignal: AbortSignal}) => Promise<Answer>,
   ): Promise<Answer>
+  bytesMoved: () => number
   close(): void
 }
 
@@ -65,6 +66,7 @@ export async function connect(
     bucket,
     options,
     errors,
+    bytesMoved: agents.bytesMoved,
     close,
     async run(name, signal, send) {
       signal.throwIfAborted()
