@@ -294,6 +294,11 @@ describe("a crontab's line", () => {
     expect(await readFile(table, 'utf8')).toBe(own + first + other)
     const again = await install(planOf({schedule: parseSchedule('0 4 * * *')}))
     expect(await readFile(table, 'utf8')).toBe(own + other + again)
+    // Whatever somebody has taken out or put in between: lines of others are not touched.
+    const lines = again.split('\n')
+    await writeFile(table, [...lines.slice(0, 2), own.trim(), lines[3], ''].join('\n') + other)
+    expect(await install(planOf({schedule: parseSchedule('0 4 * * *')}))).toBe(again)
+    expect(await readFile(table, 'utf8')).toBe(own + other + again)
   })
 
   test('a failure is told with the end of the log, which cron mails', async () => {

@@ -23,24 +23,24 @@ export function cronFile(plan: InitPlan): PlannedFile {
   const path = `export PATH=${shellWord(pathOf(nodeFolder))}`
   const line = `${path}; cd ${shellWord(folder)} && umask 077 && { ${rotate}; { ${work}; } >> dbbak.log 2>&1 || { ${failed}; }; }`
   const text = [
-    `# dbbak ${idOf(plan)}: begin. A backup ${schedule.words}, in this machine's time. Install it, or this one anew:`,
+    `${markOf(plan)} a backup ${schedule.words}, in this machine's time. Install it, or this one anew:`,
     `#   ${cronInstallation(plan)}`,
-    '# cron mails what a failed run says to the owner of the crontab, or to whom a line MAILTO=… above names.',
-    `${schedule.cron} ${line.replaceAll('%', '\\%')}`, // a plain % ends the command there
-    `# dbbak ${idOf(plan)}: end`,
+    `${markOf(plan)} cron mails what a failed run says to the owner of the crontab, or to whom a line MAILTO=… above names.`,
+    `${schedule.cron} ${line.replaceAll('%', '\\%')} ${markOf(plan)}`, // a plain % ends the command there
     '',
   ].join('\n')
   return {path: cronName, text, mode: 0o644}
 }
 
-/** Puts the lines into the crontab, in place of those of an earlier time. */
+/** Puts the lines into the crontab, in place of those of an earlier time, which are known one by one: each bears the mark. */
 export function cronInstallation(plan: InitPlan): string {
-  const others = `crontab -l 2>/dev/null | sed '/^# dbbak ${idOf(plan)}: begin/,/^# dbbak ${idOf(plan)}: end/d'`
+  const others = `crontab -l 2>/dev/null | grep -v '${markOf(plan)}'`
   return `(${others}; cat ${shellWord(`${plan.folder}/${cronName}`)}) | crontab -`
 }
 
-/** Tells the lines of one folder from those of another. */
-const idOf = ({folder}: InitPlan): string => createHash('sha256').update(folder).digest('hex').slice(0, 8)
+/** Tells the lines of one folder from those of another, and from everybody else's. */
+const markOf = ({folder}: InitPlan): string =>
+  `# dbbak ${createHash('sha256').update(folder).digest('hex').slice(0, 8)}:`
 
 /** Where a scheduler finds node and dbbak. */
 export function pathOf(nodeFolder: string): string {
