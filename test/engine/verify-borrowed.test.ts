@@ -18,7 +18,8 @@ for (const major of [undefined, 14]) {
     let backup: Manifest
 
     beforeAll(async () => {
-      place = await openRestorePlace(major ? {major, pgBin: tools18.folder} : {})
+      // So many rows that a restore takes a while.
+      place = await openRestorePlace({rows: 30_000, ...(major ? {major, pgBin: tools18.folder} : {})})
       backup = await place.backUp()
       await place.server.query(`create role tester login password '${password}'`)
     })
