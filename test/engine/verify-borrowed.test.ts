@@ -69,6 +69,22 @@ for (const major of [undefined, 14]) {
       expect(outcome(await verify())).toEqual(['passed'])
     })
 
+    test('empties it also when the session that has claimed it is lost', async () => {
+      const before = await place.dump('borrowed')
+      const verifying = verify()
+      const isClaimed = async () =>
+        (
+          await place.server.query(
+            `select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted
+               and database = (select oid from pg_database where datname = 'borrowed')
+               and exists (select from pg_stat_activity a where a.datname = 'borrowed' and a.application_name like 'pg_restore%')`,
+          )
+        ).length > 0
+      await until(isClaimed, 'the restore has begun, and its claim is taken away')
+      expect(outcome(await verifying)).toEqual(['passed'])
+      expect(await place.dump('borrowed')).toEqual(before)
+    })
+
     test.each([
       ['a function', 'create function kept() returns int language sql as $$ select 1 $$'],
       ['a type', `create type kept as enum ('a')`],

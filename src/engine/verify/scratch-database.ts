@@ -110,7 +110,7 @@ async function borrow(
       connection,
       major,
       notes: ['The role may not create databases; the empty database of the URL was used.'],
-      drop: () => emptyAgain(client).finally(giveBack),
+      drop: () => emptyAgain(connection).finally(giveBack),
     }
   } catch (error) {
     await giveBack()
@@ -134,10 +134,19 @@ function notEmpty(connection: ConnectionDescription): DbbakError {
   )
 }
 
-/** Not in one transaction: that would need a lock for each of many tables, and there is nothing to go back to. */
-async function emptyAgain(client: Client): Promise<void> {
-  const {isSuperuser} = await describeServer(client)
-  await emptyDatabase(client, isSuperuser)
+/**
+ * In a session of its own: the one that holds the claim was idle for long, and may be lost. Not in one transaction: that
+ * would need a lock for each of many tables, and there is nothing to go back to.
+ */
+async function emptyAgain(connection: ConnectionDescription): Promise<void> {
+  const {client} = await connect(connection, {applicationName: 'dbbak verify'})
+  try {
+    await prepareSession(client, 0)
+    const {isSuperuser} = await describeServer(client)
+    await emptyDatabase(client, isSuperuser)
+  } finally {
+    await client.end().catch(() => {})
+  }
 }
 
 async function drop(server: ConnectionDescription, name: string): Promise<void> {
