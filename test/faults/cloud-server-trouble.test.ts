@@ -3,6 +3,7 @@ import {listBackups, restoreBackup, takeBackup, verifyBackups} from '../../src/i
 import {expectBackups, openCloudRuns, type CloudRuns} from '../support/cloud-runs.js'
 import {clouds, type Cloud} from '../support/clouds.js'
 import {needs} from '../support/needs.js'
+import {until} from '../support/processes.js'
 
 let runs: CloudRuns
 beforeAll(async () => {
@@ -79,9 +80,13 @@ for (const {name, need, missing, open} of clouds) {
         expect(destinations).toMatchObject([{status: 'stored'}])
         await expectBackups(to, 1, {env: {...settings, ...cloud.env}, cwd: folder})
 
-        setTimeout(() => proxy.stallAll(), 3000)
+        const sent = () => proxy.requests({kind: ['upload-part', 'stage-block', 'upload']}).length
+        const before = sent()
         const stalled = takeBackup({env: settings, cwd: folder, to: [cloud.newDestination()]})
-        await expect(stalled).rejects.toMatchObject({code: 'DESTINATION_STALLED', exitCode: 8})
+        const refused = expect(stalled).rejects.toMatchObject({code: 'DESTINATION_STALLED', exitCode: 8})
+        await until(() => sent() > before, 'the upload is under way')
+        setTimeout(() => proxy.stallAll(), 1000)
+        await refused
       } finally {
         await proxy.close()
         await cloud.stop()
