@@ -2,7 +2,9 @@ import pg from 'pg'
 import {DbbakError} from '../support/errors.js'
 import type {ConnectionDescription, HostAddress} from './connection.js'
 import {asConnectionError, isRefusedSession, isTlsFailure} from './connection-errors.js'
+import {isConnectionLoss} from './query-errors.js'
 import {destroySession, guardSession} from './session-guard.js'
+import {liftTimeLimits} from './time-limits.js'
 import type {Transport} from './tls.js'
 
 export {asConnectionError} from './connection-errors.js'
@@ -26,7 +28,8 @@ export interface Session {
 /**
  * Opens a session; tries several hosts in order with target_session_attrs; the description it gives back names the one
  * host it reached. As with libpq, the next host is tried where one does not answer, not where it refuses the password.
- * Sessions give int8, numeric, dates and times as text. One that is lost does not end the process: its next query fails.
+ * Sessions give int8, numeric, dates and times as text, and have no time limits. One that is lost does not end the
+ * process: its next query fails.
  * @throws DbbakError SERVER_UNREACHABLE, AUTHENTICATION_FAILED, DATABASE_NOT_FOUND, TLS_FAILED, …; the signal's reason
  */
 export async function connect(
@@ -120,13 +123,62 @@ async function byEitherTransport(
   }
 }
 
+/**
+ * Very short limits have to be away from the start: one on statements may still cancel what comes after it is lifted, one
+ * on idle sessions ends them before we come to say a word. Not at once, since a pooler or an older server refuses that.
+ */
 async function open(
   description: ConnectionDescription,
   transport: Transport,
   options: ConnectOptions,
 ): Promise<Session> {
-  const {signal, applicationName, connectTimeoutMs} = options
-  signal?.throwIfAborted()
+  const first = await openOnce(description, transport, options)
+  if (first.limits === 'lifted') return first
+  const unlimited = description.withServerSettings(atStart(first.limits))
+  try {
+    const second = await openOnce(unlimited, transport, options)
+    if (!(second.limits instanceof Error)) {
+      destroySession(first.client)
+      return second
+    }
+  } catch {
+    // what follows
+  }
+  if (options.signal?.aborted) destroySession(first.client)
+  options.signal?.throwIfAborted()
+  if (first.limits instanceof Error) throw first.limits
+  return first
+}
+
+const atStart = (limits: 'short' | Error): Record<string, string> =>
+  limits === 'short' ? {statement_timeout: '0'} : {statement_timeout: '0', idle_session_timeout: '0'}
+
+interface Opened extends Session {
+  /** `short`: lifted, too; an error: the session was lost by then. */
+  limits: 'lifted' | 'short' | Error
+}
+
+async function openOnce(
+  description: ConnectionDescription,
+  transport: Transport,
+  options: ConnectOptions,
+): Promise<Opened> {
+  const client = newClient(description, transport, options)
+  await endedByAbort(client, options.signal, () => client.connect())
+  const limits = await endedByAbort(client, options.signal, () => liftTimeLimits(client)).catch(lossOrThrow)
+  return {client, description: description.withTransport(transport), limits}
+}
+
+function lossOrThrow(error: unknown): Error {
+  if (isConnectionLoss(error)) return error as Error
+  throw error
+}
+
+function newClient(
+  description: ConnectionDescription,
+  transport: Transport,
+  {applicationName, connectTimeoutMs}: ConnectOptions,
+): pg.Client {
   const client = new pg.Client({
     ...description.clientConfig(transport),
     ...(applicationName === undefined ? {} : {application_name: applicationName}),
@@ -136,11 +188,20 @@ async function open(
   // A lost session is also reported here, outside any query; without a listener that would end the process.
   client.on('error', () => {})
   guardSession(client, description)
+  return client
+}
+
+/** Work in a session that does not outlive the work's failure. */
+async function endedByAbort<T>(
+  client: pg.Client,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted()
   const abort = () => destroySession(client, new Error('The attempt was cancelled.'))
   signal?.addEventListener('abort', abort, {once: true})
   try {
-    await client.connect()
-    return {client, description: description.withTransport(transport)}
+    return await work()
   } catch (error) {
     destroySession(client)
     throw error

@@ -15,6 +15,7 @@ import {
 import {readPassFile, type PassFile} from './pass-file.js'
 import {tlsFiles, tlsOptions, transports, type TlsFiles, type Transport} from './tls.js'
 import {toolVariables} from './tool-environment.js'
+import {serverOptions} from './tool-settings.js'
 
 export type {ConnectionEnvironment} from './connection-environment.js'
 export {variablesNameADatabase} from './connection-settings.js'
@@ -82,6 +83,15 @@ export class ConnectionDescription {
   /** The same, once it is known whether TLS or the plain way works. */
   withTransport(transport: Transport): ConnectionDescription {
     return new ConnectionDescription({...this.#parts, transport})
+  }
+
+  /** The same, with settings of the server in force from the start; a pooler such as PgBouncer may refuse them. */
+  withServerSettings(wanted: Record<string, string>): ConnectionDescription {
+    const {settings} = this.#parts
+    return new ConnectionDescription({
+      ...this.#parts,
+      settings: {...settings, options: serverOptions(settings.options, wanted)},
+    })
   }
 
   /** How a session may be carried, in the order in which to try. */

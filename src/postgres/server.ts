@@ -133,16 +133,8 @@ async function describeDatabase(client: Client, major: number): Promise<Database
   return {...row, oid: Number(row.oid), sizeBytes: Number(row.sizeBytes)}
 }
 
-/**
- * The session ends itself where these are set for a role or a database: while the user reads, or in long work. The
- * limit on statements goes first: looking up which of them this server has may already take longer than it allows.
- */
-const noTimeLimits = `set statement_timeout = 0; select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings
-  where name in ('idle_session_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')`
-
 /** The server settings under which every session of ours reads, so that both sides of a comparison read alike. */
 export async function prepareSession(client: Client, lockTimeoutMs: number): Promise<void> {
-  await client.query(noTimeLimits)
   await client.query(
     `set lock_timeout = ${Math.round(lockTimeoutMs)};
      set row_security = off; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set timezone = 'UTC';

@@ -6,6 +6,11 @@ export function withServerSettings(
   environment: Record<string, string>,
   settings: Record<string, string>,
 ): Record<string, string> {
+  return {...environment, PGOPTIONS: serverOptions(environment.PGOPTIONS, settings)}
+}
+
+/** The former value of `options`, and in it settings of the server. */
+export function serverOptions(former: string | undefined, settings: Record<string, string>): string {
   const options = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`)
-  return {...environment, PGOPTIONS: [environment.PGOPTIONS, ...options].filter(Boolean).join(' ')}
+  return [former, ...options].filter(Boolean).join(' ')
 }

@@ -136,7 +136,7 @@ describe('a server that cannot be reached', () => {
   test('the next host is tried, and the description names the one that was reached', async () => {
     const [refusing, silent] = [await closedPort(), await fakeServer(() => {})]
     const text = `postgres://app:${passwordOf('app')}@127.0.0.1:${refusing},127.0.0.1:${silent},${up.host}:${up.port}/postgres`
-    const {client, description} = await connect(await described(text), {connectTimeoutMs: 1000})
+    const {client, description} = await connect(await described(text), {connectTimeoutMs: 5000})
     await client.end()
     expect(description.hosts).toEqual([{host: up.host, port: up.port}])
     expect(description.toolEnvironment({})).toMatchObject({PGHOST: up.host, PGPORT: String(up.port)})

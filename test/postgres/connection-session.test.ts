@@ -1,3 +1,5 @@
+import {spawn} from 'node:child_process'
+import {setTimeout as delay} from 'node:timers/promises'
 import {afterAll, beforeAll, describe, expect, test} from '@jest/globals'
 import pg from 'pg'
 import {asConnectionError, asQueryError, connect} from '../../src/postgres/connect.js'
@@ -53,6 +55,32 @@ describe('an open session', () => {
     ])
     expect(pg.types.getTypeParser(1114)('2020-01-02 03:04:05')).toBeInstanceOf(Date) // others' clients are as before
   })
+
+  test.each([
+    ['statement_timeout', '1ms'],
+    ['idle_session_timeout', '10ms'],
+  ])(
+    'has no %s, however short that of the role is (%s), and however busy the processors are',
+    async (name, limit) => {
+      await up.server.query(`alter role app set ${name} = '${limit}'`)
+      const busy = Array.from({length: 8}, () => spawn(process.execPath, ['-e', 'for (;;);']))
+      try {
+        const description = await described(url('app'))
+        for (let round = 0; round < 15; round++) {
+          const sessions = await Promise.all(Array.from({length: 5}, () => connect(description)))
+          await delay(10)
+          for (const {client} of sessions) {
+            const {rows} = await client.query(`select current_setting($1) as limit`, [name])
+            expect(rows).toEqual([{limit: '0'}])
+            await client.end()
+          }
+        }
+      } finally {
+        for (const each of busy) each.kill('SIGKILL')
+        await up.server.query(`alter role app reset ${name}`)
+      }
+    },
+  )
 
   test('that is ended while idle does not end the process; the next query says CONNECTION_LOST', async () => {
     const {client} = await connect(await described(url('app')))
