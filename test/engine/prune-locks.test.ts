@@ -6,6 +6,7 @@ import {
   PutObjectRetentionCommand,
   S3Client,
 } from '@aws-sdk/client-s3'
+import {setTimeout as delay} from 'node:timers/promises'
 import {afterAll, beforeAll, describe, expect, test} from '@jest/globals'
 import {pruneQuestion} from '../../src/cli/show-prune.js'
 import {globalsName, manifestName} from '../../src/engine/naming.js'
@@ -218,9 +219,10 @@ needs('s3', missingCeph())('S3 (Ceph)', () => {
     const at = await open(bucket)
     const names: string[] = []
     for (const days of [1, 40]) names.push(await store(at, {at: daysAgo(days)}))
-    await lock(bucket, names[1], new Date(Date.now() + 2000))
+    const end = Date.now() + 15_000
+    await lock(bucket, names[1], new Date(end))
     expect((await prune(at, {keepDays: 30})).locked).toMatchObject([{name: names[1]}])
-    await new Promise((resolve) => setTimeout(resolve, 3000))
+    await delay(end + 1000 - Date.now())
     expect((await prune(at, {keepDays: 30})).removed).toMatchObject([{name: names[1]}])
     await admin.send(new DeleteObjectCommand(nameOf(bucket, names[1])))
   })

@@ -2,6 +2,7 @@ import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from
 import {Client} from 'pg'
 import type {BackupOptions, RestoreOptions} from '../../src/index.js'
 import {DbbakError} from '../../src/index.js'
+import {until} from '../support/processes.js'
 import {
   doctor,
   doctorBytes,
@@ -324,7 +325,9 @@ describe('an interruption', () => {
       confirm: async () => {
         await other.connect()
         await other.query('begin; lock table old.invoices in share mode')
-        setTimeout(() => controller.abort(stop('TERMINATED')), 1500)
+        const waits = `select 1 from pg_locks where not granted and relation = 'old.invoices'::regclass`
+        const isWaiting = async () => (await other.query(waits)).rows.length > 0
+        void until(isWaiting, 'the restore waits').then(() => controller.abort(stop('TERMINATED')))
       },
     })
     expect(error).toMatchObject({

@@ -172,11 +172,11 @@ describe('a hook before that fails', () => {
 
   test('by taking too long is ended with everything that it started', async () => {
     const run = 'sleep 1000 & echo $! > child; echo waiting; wait'
-    const hooks = {beforeBackup: {run, timeout: '500ms'}}
+    const hooks = {beforeBackup: {run, timeout: '2s'}}
     await expect(around('backup', context(hooks), facts, work)).rejects.toMatchObject({
       code: 'HOOK_FAILED',
       message:
-        'The backup was not begun: the hook beforeBackup was ended after 0.5 s, its time limit: waiting.',
+        'The backup was not begun: the hook beforeBackup was ended after 2 s, its time limit: waiting.',
     })
     expect(isAlive(await pidIn('child'))).toBe(false)
   })
@@ -240,7 +240,7 @@ describe('a hook after', () => {
     const startMs = performance.now()
     const command = 'sleep 1000 & echo $! > child; echo done'
     await around('backup', context({afterBackup: command}), facts, work)
-    expect(performance.now() - startMs).toBeLessThan(5000)
+    expect(performance.now() - startMs).toBeLessThan(60_000)
     const pid = await pidIn('child')
     expect(isAlive(pid)).toBe(true)
     process.kill(pid, 'SIGKILL')
@@ -319,12 +319,12 @@ describe('the runner of hooks', () => {
     const ending = await runHook("trap '' TERM; echo $$ > pid; while :; do sleep 1; done", {
       env: {PATH: process.env.PATH},
       cwd: folder,
-      timeoutMs: 500,
+      timeoutMs: 2000,
       killAfterMs: 300,
       signal: new AbortController().signal,
     })
     expect(ending.how).toBe('timed-out')
-    expect(performance.now() - startMs).toBeLessThan(5000)
+    expect(performance.now() - startMs).toBeLessThan(30_000)
     expect(isAlive(await pidIn('pid'))).toBe(false)
   })
 
@@ -337,7 +337,7 @@ describe('the runner of hooks', () => {
       const ending = await runHook('echo $$ > pid; echo waiting; exec sleep 60', {
         env: {PATH: process.env.PATH},
         cwd: folder,
-        timeoutMs: 300,
+        timeoutMs: 2000,
         killAfterMs: 300,
         signal: new AbortController().signal,
       })

@@ -160,13 +160,13 @@ describe('trouble that passes', () => {
   })
 
   test('not in time is told as it is', async () => {
-    const {port, mails} = await start({busy: 9})
+    const {port, mails} = await start({busy: 99})
     const startMs = performance.now()
-    expect(await send(`smtp://127.0.0.1:${port}`, {limitMs: 1500})).toMatchObject({
+    expect(await send(`smtp://127.0.0.1:${port}`, {limitMs: 3000})).toMatchObject({
       status: 'failed',
       reason: 'the mail server refused the sender or the recipients (451)',
     })
-    expect(performance.now() - startMs).toBeLessThan(3000)
+    expect(performance.now() - startMs).toBeLessThan(20_000)
     expect(mails).toEqual([])
   })
 })
@@ -217,11 +217,11 @@ describe('a mail server that fails', () => {
     try {
       const {port} = silent.address() as AddressInfo
       const startMs = performance.now()
-      expect(await send(`smtp://127.0.0.1:${port}`, {limitMs: 300})).toMatchObject({
+      expect(await send(`smtp://127.0.0.1:${port}`, {limitMs: 1500})).toMatchObject({
         status: 'failed',
         reason: 'the mail server gave no answer in time',
       })
-      expect(performance.now() - startMs).toBeLessThan(3000)
+      expect(performance.now() - startMs).toBeLessThan(20_000)
       expect(closed).toHaveLength(1)
       await Promise.all(closed)
     } finally {
@@ -231,7 +231,7 @@ describe('a mail server that fails', () => {
 
   test('by never confirming a message', async () => {
     const {port} = await start({silentAfterData: true})
-    expect(await send(`smtp://127.0.0.1:${port}`, {limitMs: 500})).toMatchObject({
+    expect(await send(`smtp://127.0.0.1:${port}`, {limitMs: 1500})).toMatchObject({
       status: 'failed',
       reason: 'the mail server gave no answer in time',
     })

