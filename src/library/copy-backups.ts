@@ -1,4 +1,3 @@
-import {stat} from 'node:fs/promises'
 import {resolve} from 'node:path'
 import {readCatalog} from '../engine/catalog.js'
 import {chooseBackups, type CopyChoice} from '../engine/copy/choose-backups.js'
@@ -7,6 +6,7 @@ import {vanishedReason} from '../engine/copy/copy-backup.js'
 import type {VerificationLevel} from '../engine/verify/verification-record.js'
 import type {Download, ScratchKind} from '../postgres/scratch/scratch.js'
 import {parseDestination} from '../storage/open-provider.js'
+import {identityOfFolder} from '../storage/local-folders.js'
 import type {StorageProvider} from '../storage/provider.js'
 import {parseDuration} from '../support/duration.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
@@ -190,13 +190,11 @@ async function differentPlaces(from: string, to: string[], context: Context): Pr
   return [...places.values()]
 }
 
-/** The same text for the same place: a folder that exists is what the file system says it is. */
+/** The same text for the same place. */
 async function placeOf(destination: string, {cwd}: Context): Promise<string> {
   const parsed = parseDestination(destination)
   if (parsed.kind !== 'local') return JSON.stringify(parsed)
-  const path = resolve(cwd, parsed.path)
-  const folder = await stat(path, {bigint: true}).catch(() => undefined) // not made yet, or told of when it is used
-  return folder ? `${folder.dev}:${folder.ino}` : path
+  return identityOfFolder(resolve(cwd, parsed.path))
 }
 
 const invalid = (message: string, suggestions: string[]): DbbakError =>

@@ -1,7 +1,7 @@
 import {planPrune, type PrunePlan, type PruneRequest} from '../engine/prune/plan-prune.js'
 import {carryOut, describePlan} from '../engine/prune/prune-backups.js'
 import {emptyResult, type PruneResult} from '../engine/prune/prune-result.js'
-import type {StorageProvider} from '../storage/provider.js'
+import {identityOf, type StorageProvider} from '../storage/provider.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
 import {shellWord} from '../support/shell.js'
 import {catalogCache} from './catalog-cache-file.js'
@@ -81,8 +81,9 @@ export async function prune(
     const facts = {...about, failure: pruneError, dryRun: options.dryRun}
     return withNotices('prune', {...context, notifications}, facts, async () => {
       const opened = await openStores(context, placesOf())
-      return usingStores(opened, () => {
-        const stores = [...new Map(opened.map((store) => [store.describe(), store])).values()]
+      return usingStores(opened, async () => {
+        const each = await Promise.all(opened.map(async (store) => [await identityOf(store), store] as const))
+        const stores = [...new Map(each).values()]
         const isNamed = from.length > 0
         return pruneAt(stores, {policy, isNamed, ...whose}, options, context)
       })

@@ -17,7 +17,7 @@ import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {withHooks, type Beginning} from './hooks.js'
 import {withNotices} from './notices.js'
-import {placeOf} from './status-units.js'
+import {placeOf} from './places.js'
 import {hidingOf} from './secrets.js'
 import {
   factsOf,

@@ -1,11 +1,10 @@
-import {resolve} from 'node:path'
 import {silent} from '../engine/events.js'
 import type {KnownDatabase, Question} from '../engine/status/question.js'
-import {parseDestination} from '../storage/open-provider.js'
 import {DbbakError} from '../support/errors.js'
 import {loadConfigFile} from './config-file.js'
 import {isDatabaseOf, openContext, openDatabase, type Context, type RunOptions} from './context.js'
 import {chosenDatabases, whoseBackups, type FleetChoice} from './fleet.js'
+import {eachOnce, placeOf} from './places.js'
 import {policyOf} from './retention-options.js'
 import {namedConfig} from './settings.js'
 import {limitsOf, type LimitOptions} from './status-limits.js'
@@ -129,20 +128,6 @@ function chosenOf(own: string[], given: string[], cwd: string): string[] {
   const places = new Set(given.map((one) => placeOf(one, cwd)))
   const both = own.filter((one) => places.has(placeOf(one, cwd)))
   return eachOnce(given.length === 0 ? own : both.length > 0 ? both : given, cwd)
-}
-
-export const eachOnce = (destinations: string[], cwd: string): string[] => [
-  ...new Map(destinations.map((one) => [placeOf(one, cwd), one])).values(),
-]
-
-/**
- * The same for all ways to write a destination: as its store describes itself, which may be one that cannot be opened.
- * @throws DbbakError DESTINATION_INVALID
- */
-export function placeOf(destination: string, cwd: string): string {
-  const parsed = parseDestination(destination)
-  if (parsed.kind === 'local') return resolve(cwd, parsed.path)
-  return `${parsed.kind}://${parsed.bucket}/${parsed.prefix}`.replace(/\/$/, '')
 }
 
 /** A monitor waits for an answer: a store that does not answer is not tried for minutes, unless somebody says so. */

@@ -27,12 +27,12 @@ import {
   type RunOptions,
 } from './context.js'
 import {withNotices} from './notices.js'
+import {placeOf} from './places.js'
 import {redactSecrets} from './redaction.js'
 import {limitsOf, type LimitOptions} from './status-limits.js'
 import {
   knownUnit,
   otherUnit,
-  placeOf,
   unitNames,
   withShortPatience,
   type Unit,

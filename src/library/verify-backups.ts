@@ -15,7 +15,7 @@ import {
 import type {StorageProvider} from '../storage/provider.js'
 import {DbbakError, withExitCode} from '../support/errors.js'
 import {withNotices} from './notices.js'
-import {placeOf} from './status-units.js'
+import {placeOf} from './places.js'
 import {refuseSeveralWays, splitBackupName} from './backup-name.js'
 import {catalogCache} from './catalog-cache-file.js'
 import {

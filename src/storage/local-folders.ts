@@ -1,5 +1,5 @@
-import {lstat, mkdir, open, rmdir, stat} from 'node:fs/promises'
-import {dirname, join, relative, sep} from 'node:path'
+import {lstat, mkdir, open, readlink, rmdir, stat} from 'node:fs/promises'
+import {basename, dirname, join, relative, resolve, sep} from 'node:path'
 import {DbbakError} from '../support/errors.js'
 import {hasCode} from './local-errors.js'
 
@@ -130,4 +130,17 @@ async function checkFolder(path: string): Promise<void> {
 function isBelow(root: string, path: string): boolean {
   const way = relative(root, path)
   return way !== '' && way !== '..' && !way.startsWith(`..${sep}`)
+}
+
+/** As many as the kernel follows: path_resolution(7). */
+const mostLinks = 40
+
+/** The same text for every path to a folder, through symbolic links or mounts, also where it has yet to be made. */
+export async function identityOfFolder(path: string, links = mostLinks): Promise<string> {
+  const folder = await stat(path, {bigint: true}).catch(() => undefined) // whatever is wrong is told when it is used
+  if (folder) return `${folder.dev}:${folder.ino}`
+  const aim = links > 0 ? await readlink(path).catch(() => undefined) : undefined
+  const parent = dirname(path)
+  if (aim !== undefined) return identityOfFolder(resolve(parent, aim), links - 1)
+  return parent === path ? path : `${await identityOfFolder(parent, links)}/${basename(path)}`
 }

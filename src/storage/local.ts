@@ -4,7 +4,14 @@ import {dirname, join} from 'node:path'
 import type {Readable} from 'node:stream'
 import {DbbakError} from '../support/errors.js'
 import {destinationError, freeBytesAt, hasCode, isMissing} from './local-errors.js'
-import {checkFoldersOf, foldersExist, makeRoot, removeEmptyFoldersOf, syncFolder} from './local-folders.js'
+import {
+  checkFoldersOf,
+  foldersExist,
+  identityOfFolder,
+  makeRoot,
+  removeEmptyFoldersOf,
+  syncFolder,
+} from './local-folders.js'
 import {infoOf, listFiles} from './local-list.js'
 import {objectExists, publish} from './local-publish.js'
 import {FileReader} from './local-read.js'
@@ -40,6 +47,10 @@ export class LocalStorage implements StorageProvider {
 
   describe(): string {
     return this.root
+  }
+
+  identity(): Promise<string> {
+    return identityOfFolder(this.root)
   }
 
   async put(key: string, body: Readable, options: PutOptions = {}): Promise<ObjectInfo> {

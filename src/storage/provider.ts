@@ -74,6 +74,8 @@ export interface Leftover {
 export interface StorageProvider {
   /** Where this is, fit to print: never contains credentials. */
   describe(): string
+  /** The same text for every way to name this place, where `describe()` is not. */
+  identity?(): Promise<string>
   /**
    * Stores everything that the stream gives, taking it no faster than it can be stored. A stream that was not read to
    * its end is destroyed.
@@ -119,3 +121,6 @@ export interface StorageProvider {
   /** Bytes that can still be stored, where the destination can know it. */
   freeBytes?(): Promise<number | undefined>
 }
+
+export const identityOf = async (store: StorageProvider): Promise<string> =>
+  (await store.identity?.()) ?? store.describe()

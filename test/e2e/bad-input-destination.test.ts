@@ -1,6 +1,6 @@
 import {spawnSync} from 'node:child_process'
 import {mkdtempSync, rmdirSync} from 'node:fs'
-import {chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile} from 'node:fs/promises'
+import {chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from '@jest/globals'
@@ -211,10 +211,14 @@ describe('several destinations', () => {
     }
   })
 
-  test.each(formats)(
-    'that are one and the same: the second is refused, the first has its backup (%s)',
-    async (format) => {
-      const twice = ['--to', to, '--to', `${cwd}/./backups`]
+  test.each(
+    formats.flatMap((format) => ['./backups', 'link', 'linked/backups'].map((other) => [format, other])),
+  )(
+    'that are one and the same: the second is refused, the first has its backup (%s, %s)',
+    async (format, other) => {
+      await symlink('backups', join(cwd, 'link'))
+      await symlink('.', join(cwd, 'linked'))
+      const twice = ['--to', to, '--to', `${cwd}/${other}`]
       const document = await dbbakJson(['backup', '--format', format, ...twice], settings('tiny'), 8)
       expect(document.error.exitCode).toBe(8)
       expect(document.destinations.map(({status}: {status: string}) => status)).toEqual(['stored', 'failed'])

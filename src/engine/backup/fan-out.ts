@@ -1,7 +1,7 @@
 import {once} from 'node:events'
 import {PassThrough} from 'node:stream'
 import {setTimeout as delay} from 'node:timers/promises'
-import type {StorageProvider} from '../../storage/provider.js'
+import {identityOf, type StorageProvider} from '../../storage/provider.js'
 import {DbbakError, messageOf} from '../../support/errors.js'
 import {shellWord} from '../../support/shell.js'
 
@@ -15,17 +15,19 @@ export interface Branch {
 }
 
 /** A place that is named twice is refused the second time: the two would take each other's names, each of other files. */
-export function branchesTo(stores: StorageProvider[]): Branch[] {
-  const places = new Set<string>()
-  return stores.map((store) => {
-    const place = store.describe()
-    if (!places.has(place)) {
-      places.add(place)
-      return {store, stored: []}
-    }
-    const error = new DbbakError('DESTINATION_INVALID', `The destination ${place} was named twice.`, {
-      suggestions: ['Name each destination once: dbbak backup --to DEST --to ANOTHER'],
-    })
+export async function branchesTo(stores: StorageProvider[]): Promise<Branch[]> {
+  const identities = await Promise.all(stores.map(identityOf))
+  return stores.map((store, at) => {
+    const first = stores[identities.indexOf(identities[at]!)]!
+    if (first === store) return {store, stored: []}
+    const former = first.describe() === store.describe() ? '' : `, first as ${first.describe()}`
+    const error = new DbbakError(
+      'DESTINATION_INVALID',
+      `The destination ${store.describe()} was named twice${former}.`,
+      {
+        suggestions: ['Name each destination once: dbbak backup --to DEST --to ANOTHER'],
+      },
+    )
     return {store, stored: [], error}
   })
 }

@@ -88,7 +88,7 @@ export function takeBackup(request: BackupRequest, deps: BackupDeps): Promise<Ba
       claimed: deps.claimed,
     })
     try {
-      const branches = branchesTo(deps.stores)
+      const branches = await branchesTo(deps.stores)
       const manifest = await writeBackup({
         request,
         deps: {...deps, signal},
