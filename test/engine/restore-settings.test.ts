@@ -55,6 +55,23 @@ describe('settings of a role and a database do not change what a restore does', 
     expect(await place.state()).toBe('backup')
   })
 
+  test('idle_session_timeout, where sessions of several jobs wait while a large table is filled', async () => {
+    await place.server.createDatabase('large')
+    await place.server.query(
+      `create table large (id int); insert into large select generate_series(1, 400000);
+       create index on large (id); create index on large ((id + 1)); create index on large ((id + 2))`,
+      'large',
+    )
+    const {id} = await place.backUp({databaseUrl: place.server.url('large'), format: 'directory'})
+    await place.server.query('alter role app set idle_session_timeout = 20')
+    const chosen = {latest: false, backup: id, strategy: 'swap', jobs: 4} as const
+    const {targetState} = await place.restore({databaseUrl, ...chosen, verify: true})
+    expect(targetState).toBe('restored')
+    await place.server.dropDatabase('large')
+    await forgetBackups(place)
+    await place.backUp()
+  })
+
   test('set for the database, they are still there afterwards', async () => {
     await place.server.query('alter database target set default_transaction_read_only = on')
     await place.server.query('alter database target set statement_timeout = 20')

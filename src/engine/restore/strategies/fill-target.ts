@@ -4,7 +4,7 @@ import {asQueryError, connect} from '../../../postgres/connect.js'
 import type {Kept} from '../../../postgres/empty-database.js'
 import {harmlessStatements} from '../../../postgres/harmless-statements.js'
 import {lendSession} from '../../../postgres/lent-session.js'
-import {prepareSession} from '../../../postgres/server.js'
+import {prepareSession, type ServerDescription} from '../../../postgres/server.js'
 import {destroySession} from '../../../postgres/session-guard.js'
 import {withServerSettings} from '../../../postgres/tool-settings.js'
 import {unconnectedVariables} from '../../../postgres/tool-environment.js'
@@ -78,21 +78,22 @@ export async function endToolSessions(client: Client): Promise<void> {
 type Request = Omit<RestoreToolRequest, 'env' | 'stopAtFirstError'>
 
 /** What a database or a role may carry and what would end or slow down a restore; larger memory for its indexes. */
-const settings = {
+const settingsFor = ({major}: ServerDescription): Record<string, string> => ({
   default_transaction_read_only: 'off',
   statement_timeout: '0', // pg_restore lifts it too, but by its second statement
+  ...(major >= 14 ? {idle_session_timeout: '0'} : {}), // of several jobs, some wait while a large table is filled
   synchronous_commit: 'off', // the end of the restore is flushed, and with it all that came before
   maintenance_work_mem: '256MB',
   transform_null_equals: 'off',
-}
+})
 
 async function runPgRestore(
   request: Request,
-  {connection}: FillTarget,
+  {connection, server}: FillTarget,
   {kept, jobs}: {kept: Kept; jobs: number},
   {search, events, signal}: ReplaceDeps,
 ): Promise<void> {
-  const environment = withServerSettings(connection.toolEnvironment(search.env), settings)
+  const environment = withServerSettings(connection.toolEnvironment(search.env), settingsFor(server))
   const messages = watchMessages(signal)
   const pass = lines(messages.take, (line) => !isOfKept(line, kept))
   const whole: RestoreToolRequest = {
@@ -139,11 +140,12 @@ function lines(take: (text: string) => void, isWanted: (line: string) => boolean
  */
 async function runPsql(
   request: Request,
-  {connection, server, lockTimeoutMs}: FillTarget,
+  target: FillTarget,
   kept: Kept,
   {search, events, signal}: ReplaceDeps,
 ): Promise<void> {
-  const client = await openToolSession(connection, lockTimeoutMs, signal)
+  const {server} = target
+  const client = await openToolSession(target, signal)
   const loan = await lendSession(client, {
     inTransaction: false,
     standIn: harmlessStatements({...server, kept}, (warning) => events.warning?.(warning)),
@@ -165,14 +167,13 @@ async function runPsql(
 }
 
 async function openToolSession(
-  connection: Target['connection'],
-  lockTimeoutMs: number,
+  {connection, server, lockTimeoutMs}: FillTarget,
   signal: AbortSignal,
 ): Promise<Client> {
   const {client} = await connect(connection, {applicationName: toolSession, signal})
   try {
     await prepareSession(client, lockTimeoutMs)
-    const each = Object.entries(settings).map(([name, value]) => `set ${name} = '${value}'`)
+    const each = Object.entries(settingsFor(server)).map(([name, value]) => `set ${name} = '${value}'`)
     await client.query(each.join('; '))
     return client
   } catch (error) {
