@@ -51,8 +51,12 @@ function readCredentials(credentials: string, settings: Settings, fail: Fail): v
 
 const ipv6Example = ['An IPv6 address is written like this: postgresql://user@[::1]:5432/database']
 
-/** One `host:port` and what ends it. A `[` opens an IPv6 address, in which `:` is no end. */
-const hostAndPort = /(?:\[(?<ipv6>[^\]]+)\]|(?<name>(?!\[)[^:/?,]*))(?::(?<port>[^/?,]*))?(?<end>[,/?]|$)/y
+/**
+ * One `host:port` and what ends it. A `[` opens an IPv6 address, maybe with a zone, in which `:` is no end: anything else
+ * there would be what stands in a password.
+ */
+const hostAndPort =
+  /(?:\[(?<ipv6>[\w:.%~-]+)\]|(?<name>(?!\[)[^:/?,]*))(?::(?<port>[^/?,]*))?(?<end>[,/?]|$)/y
 
 function readHosts(address: string, settings: Settings, fail: Fail): {path: string; query: string} {
   const hosts: string[] = []

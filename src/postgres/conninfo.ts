@@ -6,10 +6,10 @@ export function parseConninfo(text: string, fail: Fail): Settings {
   let hide = false
   for (let at = skipBlanks(text, 0); at < text.length; at = skipBlanks(text, at)) {
     const {name, next} = readName(text, at, fail)
-    const {value, end, quoted} = readValue(text, skipBlanks(text, next), fail)
+    const {value, end} = readValue(text, skipBlanks(text, next), fail)
     if (!assign(settings, name, value)) throw fail(unknownParameter(name, hide), [quoteAdvice])
-    // An unquoted password with a blank in it goes on as a "name": that is not to be repeated.
-    hide ||= name.endsWith('password') && !quoted
+    // A password with a blank in it, or quoted with a quote in it, goes on as a "name": that is not to be repeated.
+    hide ||= name.endsWith('password')
     at = end
   }
   return settings
@@ -33,7 +33,7 @@ function readName(text: string, start: number, fail: Fail): {name: string; next:
   return {name: found[1] ?? '', next: match.lastIndex}
 }
 
-function readValue(text: string, start: number, fail: Fail): {value: string; end: number; quoted: boolean} {
+function readValue(text: string, start: number, fail: Fail): {value: string; end: number} {
   const quoted = text[start] === "'"
   let value = ''
   let at = quoted ? start + 1 : start
@@ -43,7 +43,7 @@ function readValue(text: string, start: number, fail: Fail): {value: string; end
     at++
   }
   if (quoted && at >= text.length) throw fail("a quoted value is not closed with a '", [quoteAdvice])
-  return {value, end: quoted ? at + 1 : at, quoted}
+  return {value, end: quoted ? at + 1 : at}
 }
 
 function skipBlanks(text: string, start: number): number {

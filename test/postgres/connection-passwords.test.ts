@@ -156,12 +156,19 @@ describe('whatever the names and the password are', () => {
 
   test.each([
     'host=h password=my Xq7Zk=secret',
+    `host=h password=''Xq7Zk=secret' usr=x`,
+    `host=h password='my' Xq7Zk=secret' usr=x`,
     'postgres://h/d?password=my&Xq7Zk=secret',
     'postgres://app:my@h?Xq7Zk=secret@db/shop',
   ])('the rest of a password is not repeated as an unknown parameter: %s', async (url) => {
     const error = await refusal(url)
     expect(inspect([error.message, error.suggestions])).not.toContain('Xq7Zk')
     expect(error.message).toContain('a parameter that libpq does not know')
+  })
+
+  test('nor in brackets, as a host', async () => {
+    const {message, suggestions} = await refusal('postgres://app:@[Xq7Zk?],@h/shop')
+    expect(inspect([message, suggestions])).not.toContain('Xq7Zk')
   })
 
   test('a raw password that is understood is not taken for something else', async () => {
