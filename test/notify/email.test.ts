@@ -160,13 +160,13 @@ describe('trouble that passes', () => {
   })
 
   test('not in time is told as it is', async () => {
-    const {port, mails} = await start({busy: 99})
+    const {port, mails} = await start({busy: 9})
     const startMs = performance.now()
-    expect(await send(`smtp://127.0.0.1:${port}`, {limitMs: 3000})).toMatchObject({
+    expect(await send(`smtp://127.0.0.1:${port}`, {limitMs: 1500})).toMatchObject({
       status: 'failed',
       reason: 'the mail server refused the sender or the recipients (451)',
     })
-    expect(performance.now() - startMs).toBeLessThan(20_000)
+    expect(performance.now() - startMs).toBeLessThan(3000)
     expect(mails).toEqual([])
   })
 })

@@ -250,13 +250,12 @@ describe('a service that fails', () => {
 
   test('with a certificate that nobody signed is told nothing, and asked once', async () => {
     const tls = await startReceiver(await makeCertificate())
-    const config: ChannelConfig[] = [{type: 'slack', url: `${tls.url}/secret-token`}]
-    const deliveries = await send(config, sampleFailure(), {limitMs: 60_000})
+    const deliveries = await send([{type: 'slack', url: `${tls.url}/secret-token`}], sampleFailure())
     await tls.stop()
     expect(deliveries).toMatchObject([
       {status: 'failed', reason: 'its TLS certificate is not accepted (DEPTH_ZERO_SELF_SIGNED_CERT)'},
     ])
-    expect(deliveries[0].durationMs).toBeLessThan(30_000)
+    expect(deliveries[0].durationMs).toBeLessThan(900)
     expect(tls.requests).toHaveLength(0)
   })
 })

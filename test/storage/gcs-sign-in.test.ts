@@ -303,7 +303,7 @@ describe('without a file', () => {
       message: expect.stringContaining('no Google Cloud credentials were found'),
       suggestions: expect.arrayContaining(['gcloud auth application-default login']),
     })
-    expect(performance.now() - began).toBeLessThan(20_000)
+    expect(performance.now() - began).toBeLessThan(3000)
   })
 
   test('a metadata server that never answers is given up after three seconds', async () => {
@@ -312,7 +312,7 @@ describe('without a file', () => {
     const began = performance.now()
     const client = await open({}, {HOME: folder, METADATA_SERVER_DETECTION: '', GCE_METADATA_HOST: host})
     expect(await failure(client)).toMatchObject({trouble: 'credentials'})
-    expect(performance.now() - began).toBeLessThan(20_000)
+    expect(performance.now() - began).toBeLessThan(6000)
     silent.closeAllConnections()
     await new Promise((resolve) => silent.close(resolve))
   })
